@@ -1,0 +1,1 @@
+"""A frame in, a decision out. Nothing here knows of configuration files, brokers or training."""

@@ -1,0 +1,36 @@
+"""What the model said about one frame."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """Scores of one frame.
+
+    Attributes:
+        labels: the labels of the model, in its order.
+        scores: softmax values, 0 to 1, one per label.
+    """
+
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def index(self) -> int:
+        """Position of the highest score; the first one of equals."""
+        return self.scores.index(max(self.scores))
+
+    @property
+    def label(self) -> str:
+        """The label with the highest score."""
+        return self.labels[self.index]
+
+    @property
+    def score(self) -> float:
+        """The highest score."""
+        return max(self.scores)
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The `count` best labels with their scores, best first."""
+        order = sorted(range(len(self.labels)), key=lambda i: -self.scores[i])
+        return [(self.labels[i], self.scores[i]) for i in order[:count]]

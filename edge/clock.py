@@ -1,0 +1,38 @@
+"""Time, passed in, so that a test can hold the hands."""
+
+import time
+from datetime import datetime, timezone
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What edgecls asks of a clock."""
+
+    def now_ns(self) -> int:
+        """UTC, nanoseconds since 1970-01-01."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never go backwards, from an arbitrary start."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now_ns(self) -> int:
+        return time.time_ns()
+
+    def monotonic_ns(self) -> int:
+        return time.perf_counter_ns()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def rfc3339(utc_ns: int) -> str:
+    """UTC nanoseconds as RFC 3339 with microseconds and `Z`, e.g. `2026-11-22T03:53:50.123456Z`."""
+    seconds, ns = divmod(utc_ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, tz=timezone.utc).replace(microsecond=ns // 1000)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

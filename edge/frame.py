@@ -1,0 +1,37 @@
+"""The record that enters a pipeline."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One captured image.
+
+    Attributes:
+        line: name of the line that it belongs to.
+        seq: counts the frames that the source delivered since it was made, from 0; dropped ones are counted too.
+        image: (height, width, 3) uint8, BGR. It lies in a buffer of the source and is valid until the next `read`.
+        captured_at_ns: UTC, nanoseconds: when the source handed it over.
+        file: the image file that it came from, if it came from one.
+    """
+
+    line: str
+    seq: int
+    image: Image
+    captured_at_ns: int
+    file: str | None = None
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return int(self.image.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return int(self.image.shape[0])

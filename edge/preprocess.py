@@ -1,0 +1,117 @@
+"""Image to input tensor: region of interest, resize, colour. The same code calibrates, evaluates and inspects.
+
+The normalisation (mean, std) is inside the model's graph, so that what is written here is uint8 and goes straight
+into the engine's input.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from edge.errors import BadFrameError
+from edge.frame import Image
+
+Colour = Literal["BGR", "RGB", "GRAY"]
+Resize = Literal["stretch", "letterbox"]
+
+_CONVERSION: dict[Colour, int] = {"RGB": cv2.COLOR_BGR2RGB, "GRAY": cv2.COLOR_BGR2GRAY}
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What a model expects: uint8, (1, height, width, channels).
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        colour: order of the channels; `GRAY` is one channel.
+        resize: `stretch` to the whole input, or `letterbox`: keep the aspect ratio and fill up with mid-grey.
+    """
+
+    width: int
+    height: int
+    colour: Colour
+    resize: Resize = "stretch"
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, else 3."""
+        return 1 if self.colour == "GRAY" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(1, height, width, channels)."""
+        return (1, self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """Region of interest in pixels of the frame."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def view(self, image: Image) -> Image:
+        """The region as a view, without a copy.
+
+        Raises:
+            BadFrameError: the region does not lie within the frame.
+        """
+        height, width = image.shape[:2]
+        if self.x + self.width > width or self.y + self.height > height:
+            raise BadFrameError(
+                f"roi [{self.x}, {self.y}, {self.width}, {self.height}] does not fit into the {width}x{height} frame: "
+                "make it smaller or ask the camera for a larger picture"
+            )
+        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+class Preprocessor:
+    """Writes frames into one input buffer, which is given once. Used by one thread.
+
+    Args:
+        spec: what the model expects.
+        target: (1, height, width, channels) uint8, usually the engine's own input.
+        roi: region of interest; the whole frame when None.
+    """
+
+    def __init__(self, spec: InputSpec, target: Image, roi: Roi | None = None) -> None:
+        if target.shape != spec.shape or target.dtype != np.uint8:
+            raise ValueError(f"input buffer is {target.dtype} {target.shape}, the model wants uint8 {spec.shape}")
+        self._spec = spec
+        self._target = target[0]
+        self._roi = roi
+        self._bgr = target[0] if spec.colour == "BGR" else np.empty((spec.height, spec.width, 3), np.uint8)
+        self._place: Callable[[Image], Image] = self._letterbox if spec.resize == "letterbox" else self._whole
+
+    def __call__(self, image: Image) -> None:
+        """Write `image` ((height, width, 3) uint8, BGR) into the input buffer.
+
+        Raises:
+            BadFrameError: the region of interest does not lie within the image.
+        """
+        if self._roi is not None:
+            image = self._roi.view(image)
+        area = self._place(image)
+        height, width = area.shape[:2]
+        # INTER_AREA averages when it shrinks (small defects survive, noise does not alias); it cannot enlarge well.
+        shrinks = image.shape[0] >= height and image.shape[1] >= width
+        cv2.resize(image, (width, height), dst=area, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        if self._spec.colour != "BGR":
+            cv2.cvtColor(self._bgr, _CONVERSION[self._spec.colour], dst=self._target)
+
+    def _whole(self, _image: Image) -> Image:
+        return self._bgr
+
+    def _letterbox(self, image: Image) -> Image:
+        scale = min(self._spec.width / image.shape[1], self._spec.height / image.shape[0])
+        width = max(1, round(image.shape[1] * scale))
+        height = max(1, round(image.shape[0] * scale))
+        left, top = (self._spec.width - width) // 2, (self._spec.height - height) // 2
+        self._bgr[...] = 127
+        return self._bgr[top : top + height, left : left + width]

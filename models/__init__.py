@@ -1,0 +1,1 @@
+"""The workshop: data, training, export, quantisation, evaluation, and the shipped bundles."""

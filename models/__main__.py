@@ -1,0 +1,43 @@
+"""`python -m models`: the workshop's command line."""
+
+import argparse
+import sys
+from importlib import import_module
+
+from edge.errors import EdgeError
+
+COMMANDS = {
+    "synth": ("models.synth_cli", "render parts or a conveyor clip"),
+    "train": ("models.train", "a classifier from scratch on a folder of labelled pictures"),
+    "crossvalidate": ("models.crossvalidate", "what runs with different folds held out come to together"),
+    "export": ("models.export", "a trained run to a bundle with an FP32 ONNX model"),
+    "quantize": ("models.quantize", "add an INT8 (QDQ) model to a bundle"),
+    "evaluate": ("models.evaluate", "a bundle through the runtime's own backends on labelled pictures"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 1 when it failed, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m models", description="From labelled pictures to a model bundle.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    given = arguments if arguments is not None else sys.argv[1:]
+    modules = {}
+    for name, (module, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        if name in given[:1]:  # torch and the like are loaded by the command that needs them alone
+            modules[name] = import_module(module)
+            modules[name].add_arguments(command)
+    args = parser.parse_args(given)
+    try:
+        modules[args.command].run(args)
+    except (ValueError, OSError, RuntimeError, EdgeError) as error:
+        print(f"python -m models {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

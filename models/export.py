@@ -1,0 +1,118 @@
+"""`python -m models export`: a trained run to a bundle with an FP32 ONNX model, checked against PyTorch."""
+
+import argparse
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnxruntime import InferenceSession
+
+from edge.frame import Image
+from models.bundle_writer import add_file, golden_inputs, read_manifest, write_golden, write_manifest
+from models.network import Deployed
+from models.train import TrainSettings, load_checkpoint
+
+FILE = "model.onnx"
+OPSET = 18
+LARGEST_DIFFERENCE = 1e-4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `export`."""
+    parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder that `train` wrote")
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder of the bundle")
+    parser.add_argument("--name", help="of the model (default: the folder's)")
+    parser.add_argument("--version", default="1.0.0")
+    parser.add_argument("--data-source", default="", help="where the pictures come from, kept in the bundle")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the bundle.
+
+    Raises:
+        ValueError: no checkpoint, or the exported model does not answer as the original does.
+        OSError: the bundle cannot be written.
+    """
+    network, labels, settings, data = load_checkpoint(args.run)
+    inputs = golden_inputs(settings.spec)
+    deployed = Deployed(network).eval()
+    with torch.no_grad():
+        wanted = np.concatenate([deployed(torch.from_numpy(image[None])).numpy() for image in inputs])
+    args.out.mkdir(parents=True, exist_ok=True)
+    _remove_old_files(args.out)
+    _export(deployed, inputs[:1], args.out / FILE)
+    difference = float(np.abs(_answers(args.out / FILE, inputs) - wanted).max())
+    if not difference <= LARGEST_DIFFERENCE:
+        (args.out / FILE).unlink()
+        raise ValueError(f"the exported model differs from PyTorch by {difference:.2g}: nothing was written")
+    manifest = {
+        "schema": "edgecls/bundle/1",
+        "name": args.name or args.out.resolve().name,
+        "version": args.version,
+        "task": "classification",
+        "labels": list(labels),
+        "pass_label": labels[0],
+        "input": _input(settings),
+        "files": [],
+        "golden": write_golden(args.out, inputs),
+        "metrics": {},
+        "provenance": {"data": {"source": args.data_source, **data}, "training": _training(settings)},
+    }
+    add_file(args.out, manifest, "fp32", FILE, wanted)
+    write_manifest(args.out, manifest)
+    print(f"{args.out}: {FILE} differs from PyTorch by {difference:.1g} at most on {len(inputs)} golden inputs")
+
+
+def _remove_old_files(bundle: Path) -> None:
+    """What an earlier bundle in this place consisted of: its INT8 model was made from other weights."""
+    if (bundle / "model.json").is_file():
+        for entry in read_manifest(bundle)["files"]:
+            (bundle / entry["path"]).unlink(missing_ok=True)
+        (bundle / "model.json").unlink()
+
+
+def _export(deployed: Deployed, image: Image, path: Path) -> None:
+    # The exporter tells about packages that we do not use, and about its own future.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            deployed,
+            (torch.from_numpy(image),),
+            str(path),
+            input_names=["image"],
+            output_names=["scores"],
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def _answers(path: Path, inputs: Image) -> npt.NDArray[np.float32]:
+    session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, {"image": image[None]})[0] for image in inputs])
+
+
+def _input(settings: TrainSettings) -> dict[str, object]:
+    spec = settings.spec
+    return {
+        "width": spec.width,
+        "height": spec.height,
+        "channels": spec.channels,
+        "colour": spec.colour,
+        "layout": "NHWC",
+        "dtype": "uint8",
+        "normalisation": "per_picture",
+        "mean": [0.0] * spec.channels,
+        "std": [1.0] * spec.channels,
+        "resize": spec.resize,
+    }
+
+
+def _training(settings: TrainSettings) -> dict[str, object]:
+    return {name: getattr(settings, name) for name in settings.__slots__}

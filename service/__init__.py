@@ -1,0 +1,1 @@
+"""The daemon around `edge`: settings, outbox, MQTT, systemd, health, command line."""

@@ -1,0 +1,64 @@
+"""The command `edgecls`."""
+
+import argparse
+import logging
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import get_args
+
+from edge.backends import BACKENDS
+from edge.bundle import Precision
+from edge.errors import EdgeError
+from service.commands import check_config, classify, run
+from service.settings import DEFAULT_PATH, WRONG_CONFIGURATION, ConfigurationError
+
+FAILED = 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. The exit status: 0 done, 1 failed, 2 wrong usage, 78 the configuration is wrong."""
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    try:
+        return int(args.run(args))
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return WRONG_CONFIGURATION
+    except EdgeError as error:
+        print(f"edgecls: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # `edgecls classify … | head`
+        sys.stderr.close()
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edgecls", description="Inspects parts on a line and tells it over MQTT.")
+    parser.add_argument("--version", action="version", version=f"edgecls {version('edgecls')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("run", help="the daemon, in the foreground")
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.set_defaults(run=run.run)
+
+    command = commands.add_parser("check-config", help="every error in a configuration at once")
+    command.add_argument("file", type=Path, nargs="?", metavar="FILE", help=f"(default: {DEFAULT_PATH})")
+    command.add_argument("--config", type=Path, metavar="FILE", help="the same")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.set_defaults(run=check_config.run)
+
+    command = commands.add_parser("classify", help="label and scores of image files")
+    command.add_argument("images", nargs="+", metavar="IMAGE")
+    command.add_argument("--model", type=Path, metavar="DIR", help="bundle (default: `model` of the configuration)")
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument("--top", type=int, default=1, metavar="N", help="labels to print (default: %(default)s)")
+    command.add_argument("--backend", choices=("auto", *BACKENDS), help="(default: the configuration's, or auto)")
+    command.add_argument("--precision", choices=("auto", *get_args(Precision)), help="(default: as above)")
+    command.add_argument("--json", action="store_true", help="one JSON document per image")
+    command.set_defaults(run=classify.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

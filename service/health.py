@@ -1,0 +1,34 @@
+"""What the `health` topic tells besides the counts of a line."""
+
+from pathlib import Path
+
+THERMAL_ZONE = Path("/sys/class/thermal/thermal_zone0/temp")
+
+
+class LineHealth:
+    """Turns a growing count of frames into frames per second between two looks at it."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._at_ns: int | None = None
+
+    def fps(self, frames: int, now_ns: int) -> float:
+        """Frames per second since the last call, 0 on the first.
+
+        Args:
+            frames: inspected so far.
+            now_ns: monotonic, nanoseconds.
+        """
+        before, at_ns = self._frames, self._at_ns
+        self._frames, self._at_ns = frames, now_ns
+        if at_ns is None or now_ns <= at_ns:
+            return 0.0
+        return (frames - before) * 1e9 / (now_ns - at_ns)
+
+
+def temperature_c() -> float | None:
+    """The processor's temperature in degrees Celsius, None where the device does not tell."""
+    try:
+        return int(THERMAL_ZONE.read_text(encoding="ascii")) / 1000
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,218 @@
+"""A line at work: the thread `inspect-LINE` (and `capture-LINE` for a live source), and what it says of itself.
+
+A line stands on its own: whatever happens to its source or its frames ends here and touches no other line.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge.clock import Clock
+from edge.decision import Decision
+from edge.errors import BadFrameError, EdgeError, PermanentError, SourceError
+from edge.frame import Frame
+from edge.pipeline import Pipeline
+from edge.sources import Source
+from edge.sources.latest import LatestFrame
+from service.messages import Counts, LineState
+
+log = logging.getLogger(__name__)
+
+RETRY_S = (1.0, 30.0)
+FRAME_TIMEOUT_S = 5.0
+LATENCIES_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a line is doing, why, and since when (UTC, nanoseconds)."""
+
+    state: LineState
+    reason: str
+    since_ns: int
+
+
+class Line:
+    """One source, one pipeline, one thread.
+
+    Args:
+        name: of the line.
+        source: opened, read and closed by this line's threads alone.
+        pipeline: used by the inspecting thread alone.
+        emit: takes a decision; it does not wait for the disk or the network.
+        on_change: called when the state changes, from the inspecting thread.
+        clock: the time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        source: Source,
+        pipeline: Pipeline,
+        emit: Callable[[Decision], None],
+        on_change: Callable[["Line"], None],
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self._source = source
+        self._pipeline = pipeline
+        self._emit = emit
+        self._on_change = on_change
+        self._clock = clock
+        self._stop = threading.Event()
+        self._counts = Counts()
+        self._mailbox = LatestFrame() if source.live else None
+        self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
+        self.status = Status("waiting", "starting", clock.now_ns())
+        self.failed = False
+        """It ended because something must be mended first."""
+
+    def start(self) -> None:
+        """Start inspecting."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end after the frame at hand."""
+        self._stop.set()
+
+    def join(self) -> None:
+        """Wait for the end."""
+        self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still inspects or tries to."""
+        return self._thread.is_alive()
+
+    @property
+    def counts(self) -> Counts:
+        """What it has counted so far."""
+        return replace(self._counts, dropped=self._mailbox.dropped if self._mailbox else 0)
+
+    def take_latencies(self) -> dict[str, float | None]:
+        """p50, p95 and p99 in milliseconds of the decisions since the last call, None without any."""
+        values = [self._latencies_ms.popleft() for _ in range(len(self._latencies_ms))]
+        if not values:
+            return {"p50": None, "p95": None, "p99": None}
+        p50, p95, p99 = np.percentile(values, (50, 95, 99))
+        return {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3)}
+
+    def _run(self) -> None:
+        retry_s = RETRY_S[0]
+        while not self._stop.is_set():
+            seen = self._counts.frames
+            try:
+                self._inspect_source()
+            except PermanentError as error:
+                self._fail(error)
+            except EdgeError as error:
+                # A source that worked for a while starts with the shortest pause again.
+                retry_s = RETRY_S[0] if self._counts.frames > seen else min(retry_s * 2, RETRY_S[1])
+                self._become("fault", str(error))
+                self._stop.wait(retry_s)
+                continue
+            except Exception:
+                log.exception("line %s: a mistake in edgecls, please report it", self.name)
+                self._fail(PermanentError("a mistake in edgecls stopped this line: see the log"))
+            return
+
+    def _fail(self, error: PermanentError) -> None:
+        self.failed = True
+        self._become("fault", str(error))
+
+    def _inspect_source(self) -> None:
+        """From open to close, or to the end of the source.
+
+        Raises:
+            EdgeError: the source or the engine failed.
+        """
+        self._source.open()
+        try:
+            if self._mailbox is None:
+                self._inspect_all(self._source.read)
+            else:
+                self._inspect_live(self._mailbox)
+        finally:
+            self._source.close()
+
+    def _inspect_live(self, mailbox: LatestFrame) -> None:
+        over = threading.Event()
+        capture = threading.Thread(target=self._capture, args=(mailbox, over), name=f"capture-{self.name}")
+        capture.start()
+        try:
+            self._inspect_all(lambda: self._take(mailbox))
+        finally:
+            over.set()
+            capture.join()
+
+    def _capture(self, mailbox: LatestFrame, over: threading.Event) -> None:
+        while not over.is_set():
+            try:
+                frame = self._source.read()
+            except BadFrameError as error:
+                mailbox.fail(error)
+                continue
+            except EdgeError as error:
+                mailbox.fail(error)
+                return
+            except Exception as error:
+                log.exception("line %s: the source failed in an unknown way, please report it", self.name)
+                mailbox.fail(SourceError(f"the source failed ({error}): see the log"))
+                return
+            if frame is None:
+                mailbox.end()
+                return
+            mailbox.put(frame)
+
+    def _take(self, mailbox: LatestFrame) -> Frame | None:
+        while not self._stop.is_set():
+            try:
+                return mailbox.take(FRAME_TIMEOUT_S)
+            except TimeoutError:
+                self._become("waiting", f"the source has delivered no frame for {FRAME_TIMEOUT_S:g} s")
+        return None
+
+    def _inspect_all(self, read: Callable[[], Frame | None]) -> None:
+        while not self._stop.is_set():
+            try:
+                frame = read()
+                if frame is None:
+                    break
+                decision = self._pipeline.inspect(frame)
+            except BadFrameError as error:
+                log.warning("line %s: %s", self.name, error)
+                self._counts = replace(self._counts, bad_frames=self._counts.bad_frames + 1)
+                continue
+            self._count(decision)
+            self._become("inspecting", "")
+            if decision is not None:
+                self._emit(decision)
+        self._become("waiting", "stopped" if self._stop.is_set() else "the source has ended")
+
+    def _count(self, decision: Decision | None) -> None:
+        counts = replace(self._counts, frames=self._counts.frames + 1)
+        if decision is not None:
+            self._latencies_ms.append(decision.latency.total)
+            verdict = decision.verdict
+            counts = replace(
+                counts,
+                decisions=counts.decisions + 1,
+                passes=counts.passes + (verdict == "pass"),
+                rejects=counts.rejects + (verdict == "reject"),
+                reviews=counts.reviews + (verdict == "review"),
+            )
+        self._counts = counts
+
+    def _become(self, state: LineState, reason: str) -> None:
+        if (state, reason) == (self.status.state, self.status.reason):
+            return
+        self.status = Status(state, reason, self._clock.now_ns())
+        level = logging.ERROR if state == "fault" else logging.INFO
+        log.log(level, "line %s: %s%s", self.name, state, f": {reason}" if reason else "")
+        self._on_change(self)

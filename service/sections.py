@@ -1,0 +1,250 @@
+"""What `/etc/edgecls.yaml` may say: one frozen model per section, units in the names, strict types."""
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+)
+
+from edge.backends import BackendName
+from edge.bundle import Precision
+from service.yaml_lines import shown
+
+UpTo65535 = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _relative_to_the_file(path: str, info: ValidationInfo) -> str:
+    base: Path = info.context["base"] if info.context else Path()
+    try:
+        return str(base / Path(path).expanduser())
+    except RuntimeError as error:
+        raise ValueError(f"{shown(path)} begins with the home of nobody here; give a full path") from error
+
+
+def _bundle(path: str, info: ValidationInfo) -> str:
+    """What is in the bundle is checked when the engine is made."""
+    try:
+        if info.context:
+            (Path(path) / "model.json").stat()
+    except OSError as error:
+        raise ValueError(f"{path!r} is no model bundle (model.json: {error.strerror}); name a bundle") from error
+    return path
+
+
+def _topic(topic: str) -> str:
+    if re.fullmatch(r"(?!\$)[^/+#\x00-\x1f\x7f]+(/[^/+#\x00-\x1f\x7f]+)*", topic) and len(topic.encode()) <= 60_000:
+        return topic
+    raise ValueError(
+        f"{shown(topic)} cannot be published to; allowed are words separated by single slashes, such as "
+        "factory/line1, without + and # and without $ at the start, at most 60000 bytes"
+    )
+
+
+def _word(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        return name
+    raise ValueError(f"{shown(name)} is not a name; give up to 63 letters, digits and . - _, a letter or digit first")
+
+
+def _threads(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= 64):
+        return value
+    raise ValueError(f"must be auto or a whole number from 1 to 64, not {shown(value)}")
+
+
+def _host(host: str) -> str:
+    label, digits = r"[A-Za-z0-9_-]{1,63}", "[0-9A-Fa-f.]*"
+    if re.fullmatch(rf"{label}(\.{label})*|{digits}:({digits}:)+{digits}(%{label})?", host):
+        return host
+    # The value is not repeated: people put passwords into addresses.
+    raise ValueError("must be a host name or an address alone; port, username and tls have keys of their own")
+
+
+def _roi(value: Any) -> Any:
+    numbers = value if isinstance(value, list) and len(value) == 4 else [None]
+    if all(type(n) is int and low <= n <= 65535 for n, low in zip(numbers, (0, 0, 1, 1), strict=False)):
+        return value
+    raise ValueError("must be [x, y, width, height] in pixels, whole numbers up to 65535, width and height from 1")
+
+
+def _camera(value: Any) -> Any:
+    if (isinstance(value, str) and value) or (type(value) is int and 0 <= value <= 255):
+        return value
+    raise ValueError(f"must be a device such as /dev/v4l/by-id/… or a number from 0 to 255, not {shown(value)}")
+
+
+FileName = Annotated[str, Field(min_length=1), AfterValidator(_relative_to_the_file)]
+BundleName = Annotated[FileName, AfterValidator(_bundle)]
+Name = Annotated[str, AfterValidator(_word)]
+
+
+class Section(BaseModel):
+    """A mapping in the file: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def across(cls, _given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """What its keys say against each other: (key, what is wrong).
+
+        It is asked of the mapping as it stands in the file, so that a mistake in one key does not hide another.
+        """
+        yield from ()
+
+
+class TlsSection(Section):
+    """`mqtt.tls`: whom to trust, and for mutual TLS who we are."""
+
+    ca_file: FileName | None = None
+    cert_file: FileName | None = None
+    key_file: FileName | None = None
+
+    @classmethod
+    def across(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        for key, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
+            if key in given and other not in given:
+                yield key, f"needs a {other} beside it; give both or neither"
+
+
+class MqttSection(Section):
+    """`mqtt`: the broker. `host: embedded` starts one inside the daemon, for trying things out."""
+
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    port: UpTo65535 | None = None
+    username: Annotated[str, Field(min_length=1)] | None = None
+    password_file: FileName | None = None
+    tls: TlsSection | None = None
+
+    @classmethod
+    def across(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        if given.get("host") == "embedded":
+            for key in ("username", "password_file", "tls"):
+                if key in given:
+                    yield key, "is not for `host: embedded`; remove it or name a real broker"
+        elif "password_file" in given and "username" not in given:
+            yield "password_file", "needs a username beside it; add one"
+
+    @property
+    def port_or_default(self) -> int:
+        """The port given, else 8883 with TLS and 1883 without."""
+        return self.port or (8883 if self.tls else 1883)
+
+
+class OutboxSection(Section):
+    """`outbox`: where decisions wait until the broker has acknowledged them."""
+
+    path: FileName = "/var/lib/edgecls/outbox.db"
+    max_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 64
+
+
+class EngineSection(Section):
+    """`engine`: how to run the model."""
+
+    backend: Literal["auto", BackendName] = "auto"
+    device: Literal["auto", "cpu"] = "auto"
+    precision: Literal["auto", Precision] = "auto"
+    threads: Annotated[int | Literal["auto"], BeforeValidator(_threads)] = "auto"
+
+
+class CameraSection(Section):
+    """`source: {camera: …}`: a V4L2 camera."""
+
+    camera: Annotated[int | str, BeforeValidator(_camera)]
+    width: UpTo65535 | None = None
+    height: UpTo65535 | None = None
+    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
+
+
+class VideoSection(Section):
+    """`source: {video: …}`: a video file."""
+
+    video: FileName
+    pace: Literal["realtime", "asap"] = "realtime"
+    loop: bool = False
+
+
+class ImagesSection(Section):
+    """`source: {images: …}`: image files."""
+
+    images: FileName
+
+
+SOURCE_KINDS: dict[str, type[Section]] = {"camera": CameraSection, "video": VideoSection, "images": ImagesSection}
+
+
+def _kind_of_source(value: Any) -> str | None:
+    keys = dict(value) if isinstance(value, dict | Section) else {}
+    kinds = [kind for kind in SOURCE_KINDS if kind in keys]
+    return f"<{kinds[0]}>" if len(kinds) == 1 else None
+
+
+SourceSection = Annotated[
+    Annotated[CameraSection, Tag("<camera>")]
+    | Annotated[VideoSection, Tag("<video>")]
+    | Annotated[ImagesSection, Tag("<images>")],
+    Discriminator(_kind_of_source),
+]
+"""The tags are written in angle brackets so that they cannot be mistaken for keys where an error is placed."""
+
+
+class VotesSection(Section):
+    """`decide.votes`: `need` of the last `of` frames must agree."""
+
+    of: Annotated[int, Field(ge=1, le=1000)] = 5
+    need: Annotated[int, Field(ge=1, le=1000)] = 3
+
+    @classmethod
+    def across(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        need, of = (given.get(key, cls.model_fields[key].default) for key in ("need", "of"))
+        if type(need) is int and type(of) is int and need > of:
+            key = "need" if "need" in given else "of"
+            yield key, f"need is {need} and cannot be more than of, which is {of}; change one of them"
+
+
+class DecideSection(Section):
+    """`decide`: when there is a decision and what it takes."""
+
+    per: Literal["frame", "change"] = "change"
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.6
+    votes: VotesSection = VotesSection()
+
+
+class LineSection(Section):
+    """One of `lines`: a source, a model, a topic."""
+
+    name: Name
+    topic: Annotated[str, AfterValidator(_topic)]
+    source: SourceSection
+    model: BundleName | None = None
+    roi: Annotated[list[int], BeforeValidator(_roi)] | None = None
+    decide: DecideSection = DecideSection()
+    publish: Literal["defects", "all"] = "defects"
+
+
+class Settings(Section):
+    """The whole file."""
+
+    node: Name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63] or "edgecls"
+    mqtt: MqttSection = MqttSection()
+    outbox: OutboxSection = OutboxSection()
+    model: BundleName | None = None
+    engine: EngineSection = EngineSection()
+    lines: Annotated[list[LineSection], Field(min_length=1)]
+
+    def model_of(self, line: LineSection) -> Path:
+        """The bundle of a line: its own, else the one for all."""
+        chosen = line.model or self.model
+        if chosen is None:
+            raise ValueError(f"line {line.name} has no model")  # refused when the file was read
+        return Path(chosen)

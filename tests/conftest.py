@@ -1,0 +1,94 @@
+"""What the tests share: real files, real engines, a real broker."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TILES = ROOT.parent / "shared/datasets/magnetic-tile"
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+
+@pytest.fixture
+def surface_demo() -> Path:
+    return ROOT / "models/surface-demo"
+
+
+@pytest.fixture
+def clip() -> Path:
+    return ROOT / "models/demo/conveyor.mp4"
+
+
+@pytest.fixture
+def tiles() -> Path:
+    """The real photographs, which are not part of the project."""
+    if not (TILES / "index.csv").is_file():
+        pytest.skip("the magnetic tile photographs are not on this machine")
+    return TILES
+
+
+@pytest.fixture
+def broken_bundle(surface_demo: Path, tmp_path: Path) -> Path:
+    """A copy of a bundle, to be broken."""
+    return Path(shutil.copytree(surface_demo, tmp_path / "bundle"))
+
+
+@dataclass
+class Mosquitto:
+    """A real broker on a free port of the loopback interface."""
+
+    port: int
+    folder: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def configure(self, *lines: str) -> None:
+        """What its configuration says besides the listener. It stays who it is, to read the test's own files."""
+        text = "\n".join(("user root", f"listener {self.port} 127.0.0.1", *lines, ""))
+        (self.folder / "mosquitto.conf").write_text(text)
+
+    def start(self) -> None:
+        config = self.folder / "mosquitto.conf"
+        assert MOSQUITTO is not None
+        with (self.folder / "mosquitto.log").open("ab") as log:
+            self.process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=log, stderr=log)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        raise TimeoutError(f"mosquitto does not listen: {(self.folder / 'mosquitto.log').read_text()}")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+            self.process = None
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path, free_port: int) -> Iterator[Mosquitto]:
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is not installed; ./install.sh test installs it")
+    folder = tmp_path / "mosquitto"
+    folder.mkdir()
+    broker = Mosquitto(free_port, folder)
+    broker.configure("allow_anonymous true")
+    broker.start()
+    yield broker
+    broker.stop()

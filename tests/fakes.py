@@ -1,0 +1,53 @@
+"""Plain stand-ins for what is passed in: a clock whose hands the test holds, a source that plays a script."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.errors import EdgeError
+from edge.frame import Frame
+
+
+class FakeClock:
+    """Time stands still until the test or a sleeper moves it."""
+
+    def __init__(self, now_ns: int = 1_790_000_000_000_000_000) -> None:
+        self.now = now_ns
+        self.slept: list[float] = []
+
+    def now_ns(self) -> int:
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += int(seconds * 1e9)
+
+
+class ScriptedSource:
+    """Delivers frames and raises errors in the order of a script, then ends."""
+
+    def __init__(self, script: Sequence[EdgeError | None], *, live: bool = False, line: str = "line1") -> None:
+        self.live = live
+        self._line = line
+        self._script = script
+        self._next = 0
+        self.opened = 0
+        self.closed = 0
+
+    def open(self) -> None:
+        self.opened += 1
+
+    def read(self) -> Frame | None:
+        if self._next == len(self._script):
+            return None
+        step = self._script[self._next]
+        self._next += 1
+        if step is not None:
+            raise step
+        return Frame(self._line, self._next - 1, np.full((240, 320, 3), 90, np.uint8), 1)
+
+    def close(self) -> None:
+        self.closed += 1

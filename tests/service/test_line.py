@@ -1,0 +1,110 @@
+"""A line whose source misbehaves, on fakes and a real pipeline."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes import ScriptedSource
+
+from edge.backends import EngineSettings, make_backend
+from edge.bundle import load_bundle
+from edge.clock import SystemClock
+from edge.decision import DecideSettings, Decision, make_decider
+from edge.errors import BadFrameError, SourceError, SourceNotUsableError
+from edge.frame import Frame
+from edge.pipeline import Pipeline
+from edge.sources import Source
+from service.line import Line
+
+
+@pytest.fixture
+def pipeline(surface_demo: Path) -> Pipeline:
+    bundle = load_bundle(surface_demo)
+    return Pipeline(
+        backend=make_backend(bundle, EngineSettings(threads=1), cores=1),
+        spec=bundle.manifest.input.spec,
+        labels=bundle.labels,
+        decider=make_decider(DecideSettings(per="frame"), bundle.manifest.pass_label),
+        clock=SystemClock(),
+    )
+
+
+def work(
+    source: Source, pipeline: Pipeline, until: Callable[[Line], bool] = lambda line: not line.is_alive
+) -> tuple[Line, list[tuple[str, str]], list[Decision]]:
+    states: list[tuple[str, str]] = []
+    decisions: list[Decision] = []
+    line = Line(
+        "line1",
+        source=source,
+        pipeline=pipeline,
+        emit=decisions.append,
+        on_change=lambda line: states.append((line.status.state, line.status.reason)),
+        clock=SystemClock(),
+    )
+    line.start()
+    deadline = time.monotonic() + 20
+    while not until(line) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    line.stop()
+    line.join()
+    return line, states, decisions
+
+
+def test_a_lost_source_is_a_fault_and_opened_again(pipeline: Pipeline) -> None:
+    source = ScriptedSource([None, SourceError("unplugged"), None, None])
+    line, states, decisions = work(source, pipeline)
+    assert states == [
+        ("inspecting", ""),
+        ("fault", "unplugged"),
+        ("inspecting", ""),
+        ("waiting", "the source has ended"),
+    ]
+    assert (source.opened, source.closed, len(decisions), line.failed) == (2, 2, 3, False)
+
+
+def test_a_source_that_cannot_be_used_ends_the_line(pipeline: Pipeline) -> None:
+    line, states, _ = work(ScriptedSource([SourceNotUsableError("no such file")]), pipeline)
+    assert states == [("fault", "no such file")]
+    assert line.failed
+
+
+def test_bad_frames_are_counted(pipeline: Pipeline) -> None:
+    line, states, decisions = work(ScriptedSource([BadFrameError("torn"), None, BadFrameError("torn"), None]), pipeline)
+    assert (line.counts.bad_frames, line.counts.frames, len(decisions)) == (2, 2, 2)
+    assert [state for state, _ in states] == ["inspecting", "waiting"]
+
+
+def test_a_live_source_goes_through_the_mailbox(pipeline: Pipeline) -> None:
+    source = ScriptedSource([None] * 50, live=True)
+    line, states, decisions = work(source, pipeline)
+    assert line.counts.frames + line.counts.dropped == 50
+    assert decisions[-1].seq == 49
+    assert states[-1] == ("waiting", "the source has ended")
+    assert not [t for t in threading.enumerate() if "line1" in t.name]
+
+
+class Crashing(ScriptedSource):
+    """Raises something that nobody foresaw, once."""
+
+    def read(self) -> Frame | None:
+        if self.opened == 1:
+            raise ValueError("unforeseen")
+        return super().read()
+
+
+def test_a_live_source_that_crashes_is_opened_again(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    line, states, _ = work(Crashing([None, None], live=True), pipeline)
+    assert states[0] == ("fault", "the source failed (unforeseen): see the log")
+    assert states[-1] == ("waiting", "the source has ended")
+    assert not line.failed
+    assert "please report it" in caplog.text
+
+
+def test_latencies_are_told_once(pipeline: Pipeline) -> None:
+    line, _, _ = work(ScriptedSource([None] * 5), pipeline)
+    figures = line.take_latencies()
+    assert figures["p50"] is not None
+    assert line.take_latencies() == {"p50": None, "p95": None, "p99": None}

@@ -1,0 +1,67 @@
+"""The packaged configuration and its documentation, held against the models of the sections."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from conftest import ROOT
+
+from service.sections import SOURCE_KINDS, Section, Settings
+from service.settings import parse_settings
+
+PACKAGED = ROOT / "packaging/edgecls.yaml"
+
+
+def models_of(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_of(argument)]
+
+
+def keys_of(section: type[Section]) -> Iterator[str]:
+    for key, field in section.model_fields.items():
+        yield key
+        for inner in models_of(field.annotation):
+            yield from keys_of(inner)
+
+
+def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
+    text = PACKAGED.read_text(encoding="utf-8")
+    packaged = text.replace("/usr/share/edgecls/models/surface-demo", str(surface_demo))
+    assert packaged != text
+    as_it_is = parse_settings(packaged, PACKAGED)
+    assert [line.name for line in as_it_is.lines] == ["line1"]
+    common = {"node", "mqtt", "outbox", "engine"}
+    assert as_it_is.model_dump(include=common) == Settings.model_construct().model_dump(include=common)
+
+    # A comment that begins with a key shows a setting; without its "# " the file is valid and means the same.
+    shown = re.sub(r"(?m)^( *)# (?=( *)[a-z_]+:( |$))", r"\1", packaged)
+    assert shown != packaged
+    examples = re.compile(r"(?m)^ *(node|username|password_file|tls|roi):.*\n")  # those that have no default
+    assert len(examples.findall(shown)) == 5
+    parse_settings(shown.replace("  port: 1883", "  port: 8883"), PACKAGED)
+    everything = parse_settings(examples.sub("", shown), PACKAGED)
+    given = everything.model_dump()
+    assert given["mqtt"].pop("port") == 1883
+    expected = as_it_is.model_dump()
+    expected["mqtt"].pop("port")
+    assert given == expected
+
+    mentioned = set(re.findall(r"\w+(?=:)", shown)) | {"width", "height", "fps"}
+    assert set(keys_of(Settings)) - mentioned - {"cert_file", "key_file", "video", "pace", "loop", "images"} == set()
+    assert set(yaml.safe_load(shown)) == set(Settings.model_fields)
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    tables = "\n".join(line for line in text.splitlines() if line.startswith("| `"))
+    for key in {*keys_of(Settings), *(key for kind in SOURCE_KINDS.values() for key in kind.model_fields)}:
+        assert re.search(rf"`(\w+\.)?{key}`", tables), key
+
+
+def test_the_example_of_the_documentation_is_valid(surface_demo: Path) -> None:
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    parse_settings(example.replace("/usr/share/edgecls/models/surface-demo", str(surface_demo)), ROOT / "a.yaml")
