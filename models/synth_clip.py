@@ -84,11 +84,11 @@ def write_dataset(
         ValueError: `count` is not more than 0, or `seed` is negative.
         OSError: the folder cannot be written.
     """
-    _check(seed, count=count)
+    check_numbers(seed, count=count)
     for label in LABELS:
-        _make_folder(folder / "images" / label)
+        make_folder(folder / "images" / label)
         if label != "ok":
-            _make_folder(folder / "masks" / label)
+            make_folder(folder / "masks" / label)
     with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
         index = csv.writer(file, lineterminator="\n")
         index.writerow(["image", "label", "tile", "fold", "split"])
@@ -119,14 +119,14 @@ def render_clip(video_path: Path, truth_path: Path, seed: int, parts: int) -> No
         ValueError: `parts` is not more than 0, or `seed` is negative.
         OSError: a file cannot be written, or OpenCV cannot encode MPEG-4.
     """
-    _check(seed, parts=parts)
+    check_numbers(seed, parts=parts)
     rng = np.random.default_rng(seed)
     scene = replace(make_scene(rng), noise=_CLIP_NOISE, blur=0.4)
     cycle = ["ok", "scratch", "ok", "stain", "deformation"]
     labels = rng.permutation([cycle[i % len(cycle)] for i in range(parts)])
     line = [make_part(str(label), rng) for label in labels]
-    _make_folder(video_path.parent)
-    _make_folder(truth_path.parent)
+    make_folder(video_path.parent)
+    make_folder(truth_path.parent)
     truth = _film(video_path, scene, line, rng)
     head = {"video": video_path.name, "fps": FPS, "width": WIDTH, "height": HEIGHT, "seed": seed}
     rows = ",\n".join(json.dumps(entry) for entry in truth)  # one line per frame, so that a person can read it
@@ -200,7 +200,12 @@ def _truth(seq: int, spots: list[tuple[Part, float]]) -> dict[str, Any]:
     return {"seq": seq, "part": nearest, "label": part.label, "wholly_in_view": wholly_in_view(part, x)}
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into, with those above it.
+
+    Raises:
+        OSError: it cannot be made, or not be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -214,7 +219,12 @@ def _write_png(path: Path, picture: Image) -> None:
     path.write_bytes(packed.tobytes())  # unlike cv2.imwrite, this says why it failed
 
 
-def _check(seed: int, **counts: int) -> None:
+def check_numbers(seed: int, **counts: int) -> None:
+    """Refuse a negative seed and counts that are not more than 0.
+
+    Raises:
+        ValueError: which number it is, and what it must be.
+    """
     for name, value in counts.items():
         if value <= 0:
             raise ValueError(f"{name} is {value}, and must be more than 0.")
