@@ -39,6 +39,18 @@ class Variety:
     slowest: float = 4.0
     fastest: float = 14.0
 
+    def __post_init__(self) -> None:
+        for name in ("touching", "begin_in_view", "end_in_view"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, and must be from 0 to 1.")
+        for name in ("stops", "backs"):
+            if not 0 <= getattr(self, name) <= 100:
+                raise ValueError(f"{name} is {getattr(self, name)}, and must be from 0 to 100.")
+        if not 1 <= self.slowest <= self.fastest <= 100:
+            raise ValueError(
+                f"slowest is {self.slowest} and fastest {self.fastest}: give 1 <= slowest <= fastest <= 100."
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class Sizes:

@@ -197,7 +197,7 @@ def _belt(style: str, plain_belt: Plane, rng: np.random.Generator) -> Plane:
     if style == "low":
         return np.asarray(belt + rng.uniform(35, 55), np.float32)
     if style == "bright":
-        return np.asarray(belt - colour + rng.uniform(165, 195) * colour / colour.mean(), np.float32)
+        return np.asarray(belt - colour + rng.uniform(165, 195) * np.sqrt(colour / colour.mean()), np.float32)
     if style == "cleats":
         pitch = int(rng.choice([96, 120, 160, 192, 240, 320]))
         thick = int(rng.integers(5, 13))

@@ -81,7 +81,7 @@ def test_the_model_json_of_the_bundles_page_is_valid_and_explained() -> None:
 
 
 def test_the_bundles_page_shows_every_command_of_the_workshop() -> None:
-    shown = set(re.findall(r"python -m models (\w+)", read("docs/bundles.md")))
+    shown = set(re.findall(r"python -m models ([\w-]+)", read("docs/bundles.md")))
     assert shown == set(COMMANDS)
 
 
