@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "service/schemas"
-NAMES = {"defects": "decision", "state": "state", "health": "health", "status": "status"}
+NAMES = {"defects": "decision", "state": "state", "health": "health", "status": "status", "trigger": "trigger"}
 
 
 @functools.cache
