@@ -52,6 +52,7 @@ missing_for_tests() {
     # Debian keeps daemons in /usr/sbin, which is not on every user's PATH.
     has mosquitto || [[ -x /usr/sbin/mosquitto ]] || say mosquitto
     has mosquitto_sub || say mosquitto-clients
+    has jq || say jq # of an example in docs/
 }
 
 as_root() {

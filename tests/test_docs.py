@@ -4,18 +4,18 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 from conftest import ROOT
-from schemas import NAMES, SCHEMAS, validator
+from schemas import NAMES, SCHEMAS, examples, kind_of, validator
 
 from edge.bundle import Manifest
 from models.__main__ import COMMANDS
 from service.cli import _parser
 from service.settings import parse_settings
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def read(name: str) -> str:
@@ -25,10 +25,6 @@ def read(name: str) -> str:
 def blocks(page: str, language: str) -> list[str]:
     """The fenced examples of a page."""
     return re.findall(rf"^```{language}\n(.*?)^```$", read(page), re.MULTILINE | re.DOTALL)
-
-
-def schema_of(message: dict[str, Any]) -> str:
-    return str(message["schema"]).split("/")[1]
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -49,18 +45,24 @@ def test_every_message_is_valid(page: str) -> None:
     messages = [json.loads(block) for block in blocks(page, "json")]
     assert messages
     for message in messages:
-        validator(schema_of(message)).validate(message)
+        validator(kind_of(message)).validate(message)
 
 
 @pytest.mark.parametrize("name", sorted(NAMES.values()))
 def test_every_kind_of_message_has_an_example_and_every_field_an_explanation(name: str) -> None:
-    examples = [json.loads(block) for block in blocks("docs/messages.md", "json")]
-    assert [schema_of(example) for example in examples].count(name) == 1
     section = read("docs/messages.md").split(f"\n## {name.capitalize()}\n")[1].split("\n## ")[0]
+    assert examples(name)
+    assert section.count("```json") == len(examples(name))
     table = "\n".join(line for line in section.splitlines() if line.startswith("| `"))
     obvious = {"schema", "node", "line"}
     fields = set(json.loads((SCHEMAS / f"{name}.json").read_text())["properties"]) - obvious
     assert {field for field in fields if f"`{field}`" not in table} == set()
+
+
+def test_the_asyncapi_document_has_the_examples_of_the_messages_page() -> None:
+    document = yaml.safe_load((SCHEMAS / "asyncapi.yaml").read_text(encoding="utf-8"))
+    messages = document["components"]["messages"].values()
+    assert [example["payload"] for message in messages for example in message["examples"]] == examples()
 
 
 def test_every_configuration_in_the_readme_is_valid() -> None:
