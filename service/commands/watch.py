@@ -100,12 +100,9 @@ def _set_up(args: argparse.Namespace, started: float) -> tuple[Client, Model, bo
 def _for_people(title: str) -> Output:
     if not sys.stdout.isatty():
         return PlainOutput(sys.stdout)
-    from rich.console import Console  # noqa: PLC0415  # the daemon, which comes from the same command, needs no screen
+    from service.watch.screen import open_screen  # noqa: PLC0415  # the daemon shares the command and needs no screen
 
-    from service.watch.screen import Screen  # noqa: PLC0415  # as above
-
-    console = Console()
-    return PlainOutput(sys.stdout) if console.is_dumb_terminal else Screen(console, title)
+    return open_screen(title) or PlainOutput(sys.stdout)
 
 
 def _wrong_usage(args: argparse.Namespace) -> str:

@@ -160,7 +160,8 @@ class Client:
         self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         if self._told.startswith("connected") and not self._closed.is_set() and not self._refused_5.is_set():
-            self._tell(f"lost broker {self.where} ({reason}): trying again")
+            why = "" if reason.getName() == "Unspecified error" else f" ({reason})"
+            self._tell(f"lost broker {self.where}{why}: trying again")
 
     def _subscribed(
         self, _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None

@@ -31,6 +31,7 @@ class Model:
         self.decisions: deque[Decided] = deque(maxlen=DECISIONS_KEPT)
         self.notices: deque[Event] = deque(maxlen=NOTICES_KEPT)
         self.ignored = 0
+        self.last_ignored = ""
         self._wanted = wanted
         self._offline: dict[str, float | None] = {}
 
@@ -47,7 +48,8 @@ class Model:
                 events = getattr(self, f"_{kind}")(line, message, now, retained)
         except NotOursError as error:
             self.ignored += 1
-            events = [Event("ignored", now, "", f"{clean(topic, 80)}: {error}")]
+            self.last_ignored = f"{clean(topic, 80)}: {error}"
+            events = [Event("ignored", now, "", self.last_ignored)]
         return self._noted([*events, *(self._changes(now) if kind in ("state", "status") else [])])
 
     def tick(self, now: float) -> list[Event]:
@@ -188,5 +190,5 @@ class Model:
         return events
 
     def _noted(self, events: list[Event]) -> list[Event]:
-        self.notices.extend(event for event in events if event.kind not in ("decision", "health"))
+        self.notices.extend(event for event in events if event.kind not in ("decision", "health", "ignored"))
         return events

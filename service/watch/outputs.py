@@ -7,7 +7,7 @@ from typing import Protocol, TextIO
 from service.watch import reading
 from service.watch.client import Heard
 from service.watch.model import Model
-from service.watch.records import Decided, Event
+from service.watch.records import Event
 
 
 class Output(Protocol):
@@ -90,13 +90,8 @@ def said(event: Event) -> str:
     decided = event.decided
     words = [decided.verdict.upper() or "no verdict", decided.label or "no label"]
     words += ["" if decided.score is None else f"{decided.score:.2f}", f"part {decided.part}" if decided.part else ""]
-    return ", ".join([" ".join(word for word in words if word), *remarks(decided)])
-
-
-def remarks(decided: Decided) -> list[str]:
-    """What is remarkable about a decision."""
-    late = [f"late (decided {clock(decided.at, date=True)})"] if decided.late else []
-    return late + ([decided.note] if decided.note else [])
+    late = f"late (decided {clock(decided.at, date=True)})" if decided.late else ""
+    return ", ".join(part for part in (" ".join(word for word in words if word), late, decided.note) if part)
 
 
 def clock(at: float | None, *, date: bool = False) -> str:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -12,13 +12,34 @@ from rich.text import Text
 
 from service.watch.client import Heard
 from service.watch.model import Model
-from service.watch.outputs import clock, remarks
+from service.watch.outputs import clock
 from service.watch.records import Event, Line
 
 VERDICTS = {"pass": "green", "reject": "bold red", "review": "yellow"}
 STATES = {"inspecting": "green", "waiting": "cyan", "blind": "bold yellow", "unknown": "yellow"}
 ALARM = "bold red"
-KINDS = {"gap": ALARM, "broker": "cyan", "ignored": "dim", "repeat": "dim"}
+KINDS = {"gap": ALARM, "broker": "cyan", "repeat": "dim"}
+CALM = ("inspecting", "waiting")
+KNOWN = (*CALM, "blind", "fault")
+WIDE = 96
+"""Columns from which the long names of the figures fit."""
+FIGURES = (
+    ("line", "line"),
+    ("/min", "/min"),
+    ("pass", "pass"),
+    ("reject", "rej"),
+    ("review", "rev"),
+    ("fps", "fps"),
+    ("p50", "p50"),
+    ("p95", "p95"),
+    ("p99 ms", "p99"),
+    ("dropped", "drop"),
+    ("queue", "queue"),
+    ("°C", "°C"),
+    ("evicted", "evic"),
+    ("missing", "miss"),
+    ("twice", "2x"),
+)
 REFRESH_S = 0.25
 DAY_S = 86_400
 
@@ -43,36 +64,41 @@ class Screen:
     def refresh(self, model: Model, now: float) -> None:
         if time.monotonic() - self._drawn >= REFRESH_S:
             size = self._console.size
-            self._live.update(render(model, now, self._title, self._connected, size.height), refresh=True)
+            self._live.update(render(model, now, self._title, size, connected=self._connected), refresh=True)
             self._drawn = time.monotonic()
 
     def close(self) -> None:
         self._live.stop()
 
 
-def render(model: Model, now: float, title: str, connected: bool, height: int) -> RenderableType:
-    """The picture for a terminal of `height` rows: head, lines, their figures, decisions, notices."""
-    notices = 3 if height < 28 else 4
+def open_screen(title: str) -> Screen | None:
+    """A screen on stdout; None when that is a terminal that cannot move its cursor."""
+    console = Console()
+    return None if console.is_dumb_terminal else Screen(console, title)
+
+
+def render(model: Model, now: float, title: str, size: ConsoleDimensions, *, connected: bool) -> RenderableType:
+    """The picture for a terminal of this size: head, lines, their figures, decisions, notices."""
+    notices = 3 if size.height < 28 else 4
     # Head, four frames, three headings; at least three decisions.
-    room = height - 1 - 8 - 3 - notices - 3
-    shown = _most_urgent(model, now, max(1, room // 2))
-    decisions = max(1, height - 1 - 8 - 3 - notices - 2 * len(shown))
+    room = size.height - 1 - 8 - 3 - notices
+    shown = _most_urgent(model, now, max(1, (room - 3) // 2))
     hidden = len(model.lines) - len(shown)
     name = "Lines" + (f" ({hidden} more do not fit)" if hidden else "")
+    ignored = f"{model.ignored} ignored, last {model.last_ignored}" if model.ignored else ""
     return Group(
         _head(now, title, connected),
         _panel(name, _lines(model, shown, now)),
-        _panel("Figures", _figures(model, shown, now)),
-        _panel("Last decisions", _decisions(model, now, decisions)),
-        _panel("What happened", _notices(model, notices)),
+        _panel("Figures", _figures(model, shown, now, narrow=size.width < WIDE)),
+        _panel("Last decisions", _decisions(model, now, max(1, room - 2 * len(shown)))),
+        _panel("What happened", _notices(model, notices), ignored),
     )
 
 
 def _most_urgent(model: Model, now: float, limit: int) -> list[Line]:
     lines = list(model.lines.values())
     if len(lines) > limit:
-        calm = ("inspecting", "waiting")
-        lines.sort(key=lambda line: model.condition(line, now).word in calm)  # stable: else as they came
+        lines.sort(key=lambda line: model.condition(line, now).word in CALM)  # stable: else as they came
     return lines[:limit]
 
 
@@ -85,12 +111,21 @@ def _head(now: float, title: str, connected: bool) -> Table:
     return head
 
 
-def _panel(title: str, content: RenderableType) -> Panel:
-    return Panel(content, title=title, title_align="left", box=box.ROUNDED, border_style="dim", padding=(0, 1))
+def _panel(title: str, content: RenderableType, foot: str = "") -> Panel:
+    return Panel(
+        content,
+        title=title,
+        title_align="left",
+        subtitle=Text(foot) if foot else None,  # as Text: what stands in brackets is no markup
+        subtitle_align="left",
+        box=box.ROUNDED,
+        border_style="dim",
+        padding=(0, 1),
+    )
 
 
-def _table(*columns: str, right: Iterable[str] = (), wide: str = "") -> Table:
-    table = Table(box=None, expand=True, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold dim")
+def _table(*columns: str, right: Iterable[str] = (), wide: str = "", gap: int = 2) -> Table:
+    table = Table(box=None, expand=True, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold dim")
     for name in columns:
         table.add_column(
             name,
@@ -118,11 +153,10 @@ def _lines(model: Model, lines: list[Line], now: float) -> Table:
     return table
 
 
-def _figures(model: Model, lines: list[Line], now: float) -> Table:
-    names = ["line", "per min", "pass", "reject", "review", "fps", "p50", "p95", "p99 ms", "dropped", "queue", "°C"]
-    evicted = ["evicted"] if any(line.evicted is not None for line in lines) else []
-    names += [*evicted, "missing", "twice"]
-    table = _table(*names, right=names[1:], wide="line")
+def _figures(model: Model, lines: list[Line], now: float, *, narrow: bool) -> Table:
+    evicted = any(line.evicted is not None for line in lines)
+    names = [short if narrow else name for name, short in FIGURES if name != "evicted" or evicted]
+    table = _table(*names, right=names[1:], gap=1)  # what is left of the width is spread over all
     for line in lines:
         shares = (line.share(verdict) for verdict in VERDICTS)
         table.add_row(
@@ -131,9 +165,10 @@ def _figures(model: Model, lines: list[Line], now: float) -> Table:
             *("-" if share is None else f"{share:.0%}" for share in shares),
             *(_figure(line, key, 1) for key in ("fps", "p50", "p95", "p99")),
             *(_figure(line, key, 0) for key in ("dropped", "queue", "temperature_c")),
-            *(Text(str(line.evicted or 0), ALARM if line.evicted else "") for _ in evicted),
+            *([Text(str(line.evicted or 0), ALARM if line.evicted else "")] if evicted else []),
             Text(str(line.missing), ALARM if line.missing else ""),
             Text(str(line.repeats)),
+            style="" if model.condition(line, now).word in KNOWN else "dim",
         )
     return table
 
@@ -146,6 +181,7 @@ def _figure(line: Line, key: str, digits: int) -> str:
 def _decisions(model: Model, now: float, rows: int) -> Table:
     table = _table("time", "line", "part", "verdict", "label", "score", "", right=("part", "score"), wide="")
     for decided in list(model.decisions)[: -rows - 1 : -1]:
+        late = "late" if decided.late else ""
         table.add_row(
             _when(decided.at, now),
             Text(decided.line),
@@ -153,7 +189,7 @@ def _decisions(model: Model, now: float, rows: int) -> Table:
             Text(decided.verdict or "-", VERDICTS.get(decided.verdict, "")),
             Text(decided.label or "-"),
             "-" if decided.score is None else f"{decided.score:.2f}",
-            Text(", ".join(remarks(decided)), "yellow" if decided.late else "dim"),
+            Text(", ".join(part for part in (late, decided.note) if part), "yellow" if late else "dim"),
         )
     for _ in range(rows - table.row_count):
         table.add_row()
@@ -166,8 +202,7 @@ def _notices(model: Model, rows: int) -> Table:
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for event in list(model.notices)[: -rows - 1 : -1]:
         where = f"{event.line}: " if event.line else ""
-        ignored = "ignored " if event.kind == "ignored" else ""
-        table.add_row(Text(clock(event.at), "dim"), Text(f"{ignored}{where}{event.text}", KINDS.get(event.kind, "")))
+        table.add_row(Text(clock(event.at), "dim"), Text(f"{where}{event.text}", KINDS.get(event.kind, "")))
     for _ in range(rows - table.row_count):
         table.add_row()
     return table
