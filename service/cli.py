@@ -10,7 +10,7 @@ from typing import get_args
 from edge.backends import BACKENDS
 from edge.bundle import Precision
 from edge.errors import EdgeError
-from service.commands import check_config, classify, run
+from service.commands import check_config, classify, run, watch
 from service.settings import DEFAULT_PATH, WRONG_CONFIGURATION, ConfigurationError
 
 FAILED = 1
@@ -57,6 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--precision", choices=("auto", *get_args(Precision)), help="(default: as above)")
     command.add_argument("--json", action="store_true", help="one JSON document per image")
     command.set_defaults(run=classify.run)
+
+    command = commands.add_parser("watch", help="what the lines say, live")
+    command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
+    command.add_argument("--config", type=Path, metavar="FILE", help=f"names the broker (default: {DEFAULT_PATH})")
+    command.add_argument("--host", metavar="HOST", help="the broker, without a configuration")
+    command.add_argument("--port", type=int, metavar="PORT", help="its port (default: 1883)")
+    command.add_argument("--json", action="store_true", help="one JSON document per message")
+    command.add_argument("--count", type=int, metavar="N", help="end after N decisions")
+    command.add_argument("--seconds", type=float, metavar="S", help="end after S seconds")
+    command.set_defaults(run=watch.run)
     return parser
 
 

@@ -144,7 +144,7 @@ class MqttConnection:
         client.max_inflight_messages_set(self._in_flight)
         client.reconnect_delay_set(*RECONNECT_S)
         client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
-        _log_in(client, self._settings)
+        log_in(client, self._settings)
         client.on_connect = self._connected
         client.on_connect_fail = self._not_connected
         client.on_disconnect = self._disconnected
@@ -201,7 +201,8 @@ class MqttConnection:
         return properties
 
 
-def _log_in(client: paho.Client, settings: MqttSection) -> None:
+def log_in(client: paho.Client, settings: MqttSection) -> None:
+    """Give a client the user name, password and certificates; MqttError when one of their files cannot be read."""
     if settings.username is not None:
         client.username_pw_set(settings.username, _password(settings))
     if settings.tls is None:

@@ -11,7 +11,7 @@ FORBIDDEN = {
     "service": {"models", "torch", "onnx", "matplotlib"},
     "models": {"service", "paho", "sqlite3", "systemd"},
 }
-LOADED_ON_DEMAND = {"edge": {"onnxruntime", "openvino"}, "service": {"amqtt"}}
+LOADED_ON_DEMAND = {"edge": {"onnxruntime", "openvino"}, "service": {"amqtt", "rich"}}
 """Allowed in the one file that wraps it, which a factory imports when it is asked for."""
 
 
