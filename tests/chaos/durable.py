@@ -5,9 +5,11 @@ import threading
 from typing import Any
 
 import paho.mqtt.client as paho
+from conftest import Mosquitto
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from schemas import check
 
 END = "chaos/end"
 FOR_EVER = 0xFFFFFFFF
@@ -60,8 +62,30 @@ class DurableSubscriber:
         """All that the broker has for us: what comes before a message of our own, which it gets last."""
         self._client.publish(END, qos=1)
         assert self._end.wait(60), "the broker owes us a message"
-        return [json.loads(payload) for payload in self._payloads]
+        messages = [json.loads(payload) for payload in self._payloads]
+        for message in messages:
+            check("defects", message)
+        return messages
 
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+
+def durable_subscriber(broker: Mosquitto) -> DurableSubscriber:
+    """A subscriber to a broker that is down now: whenever it starts, after a SIGKILL too, it knows the session.
+
+    So nothing is lost when the daemon is back before the subscriber is.
+    """
+    broker.stop()
+    broker.configure(
+        "allow_anonymous true",
+        "persistence true",  # written on a clean stop, and not on a SIGKILL
+        f"persistence_location {broker.folder}/",
+        "max_queued_messages 0",  # no limit
+    )
+    broker.start()
+    subscriber = DurableSubscriber(broker.port)
+    subscriber.wait_until_subscribed()
+    broker.stop()
+    return subscriber

@@ -17,7 +17,7 @@ from threading import Event
 from typing import Any
 
 import cv2
-from chaos.durable import DurableSubscriber
+from chaos.durable import DurableSubscriber, durable_subscriber
 from chaos.record import Proxy, proxy_before
 from conftest import Mosquitto
 from rig import endless_line, finish, start, write_config
@@ -83,7 +83,7 @@ class Death:
 
 @dataclass
 class Storm:
-    """One run. `broker` must not run yet, and its settings are replaced."""
+    """One run. `broker` does not run yet, and knows the session of `subscriber`."""
 
     broker: Mosquitto
     folder: Path
@@ -96,10 +96,6 @@ class Storm:
 
     def __post_init__(self) -> None:
         self._over = Event()
-        # One clean restart: from then on every broker, killed ones too, knows the subscriber's session.
-        self._start_broker()
-        self.subscriber.wait_until_subscribed()
-        self._stop_broker()
         self._start_broker()
         self._daemon = start(self.config)
 
@@ -224,13 +220,6 @@ def fast_clip(clip: Path, path: Path) -> Path:
 @contextmanager
 def storm(broker: Mosquitto, folder: Path, clip: Path) -> Iterator[Storm]:
     """Everything up and running: two lines, each with `FPS` decisions per second."""
-    broker.stop()
-    broker.configure(
-        "allow_anonymous true",
-        "persistence true",
-        f"persistence_location {broker.folder}/",
-        "max_queued_messages 0",  # no limit: the subscriber is to get everything
-    )
     video = fast_clip(clip, folder / "fast.avi")
     lines = [endless_line(video, name) for name in LINES]
     for line in lines:
@@ -238,7 +227,7 @@ def storm(broker: Mosquitto, folder: Path, clip: Path) -> Iterator[Storm]:
     with proxy_before(broker.port, folder, DELAY_MS) as proxy:
         more = {"engine": {"threads": 1}, "outbox": {"path": "outbox.db", "max_mib": 1024}}
         config = write_config(folder, proxy.port, lines, **more)
-        run = Storm(broker, folder, proxy, config, DurableSubscriber(broker.port))
+        run = Storm(broker, folder, proxy, config, durable_subscriber(broker))
         try:
             yield run
         finally:
