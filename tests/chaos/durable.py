@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -20,7 +21,7 @@ class DurableSubscriber:
 
     def __init__(self, port: int) -> None:
         self._more = threading.Condition()
-        self._payloads: list[bytes] = []
+        self._arrivals: list[tuple[float, bytes]] = []
         self._ids: set[str] = set()
         self._subscribed = threading.Event()
         self._end = threading.Event()
@@ -44,7 +45,7 @@ class DurableSubscriber:
             return
         message_id = json.loads(message.payload)["id"]
         with self._more:
-            self._payloads.append(bytes(message.payload))
+            self._arrivals.append((time.monotonic(), bytes(message.payload)))
             self._ids.add(message_id)
             self._more.notify_all()
 
@@ -58,14 +59,17 @@ class DurableSubscriber:
             enough = self._more.wait_for(lambda: len(self._ids) >= count, timeout_s)
         assert enough, f"{self.count()} of {count} decisions"
 
-    def everything(self) -> list[dict[str, Any]]:
-        """All that the broker has for us: what comes before a message of our own, which it gets last."""
+    def everything(self) -> list[tuple[float, dict[str, Any]]]:
+        """All that the broker has for us: what comes before a message of our own, which it gets last.
+
+        Each with the time of its arrival, CLOCK_MONOTONIC in seconds.
+        """
         self._client.publish(END, qos=1)
         assert self._end.wait(60), "the broker owes us a message"
-        messages = [json.loads(payload) for payload in self._payloads]
-        for message in messages:
+        received = [(at, json.loads(payload)) for at, payload in self._arrivals]
+        for _, message in received:
             check("defects", message)
-        return messages
+        return received
 
     def close(self) -> None:
         self._client.disconnect()

@@ -43,7 +43,7 @@ class Plan:
     longest_calm_s: float
     """Between two blows to the broker."""
     longest_life_s: float
-    """Of the daemon."""
+    """Of the daemon, once it works."""
 
     @property
     def broker_blows(self) -> int:
@@ -93,6 +93,8 @@ class Storm:
     lives: list[Life] = field(default_factory=list)
     deaths: list[Death] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
+    left: list[dict[str, Any]] = field(default_factory=list)
+    """What the outbox still held after several clean ends of the daemon."""
 
     def __post_init__(self) -> None:
         self._over = Event()
@@ -138,13 +140,23 @@ class Storm:
 
     def _kill_the_daemon(self, plan: Plan, chance: random.Random) -> None:
         for _ in range(plan.daemon_kills):
-            if self._over.wait(chance.uniform(0.5, plan.longest_life_s)):
+            # Now and then before it is up, else while it works.
+            if chance.random() > 0.2:
+                self._wait_for_news()
+            if self._over.wait(chance.uniform(0, plan.longest_life_s)):
                 return
             self._daemon.kill()
             finish(self._daemon)
             self.deaths.append(Death(time.monotonic(), self.stored()))
             self._daemon = start(self.config)
             self.done["daemon kill"] += 1
+
+    def _wait_for_news(self) -> None:
+        """Until a decision arrives; with a broker that is away, for a while."""
+        before = self.subscriber.count()
+        for _ in range(100):
+            if self.subscriber.count() > before or self._over.wait(0.1):
+                return
 
     @property
     def _process(self) -> "subprocess.Popen[bytes]":
@@ -168,15 +180,16 @@ class Storm:
 
     def _drain(self) -> None:
         """End the daemon cleanly, again if what was left took longer than it has time for."""
-        for _ in range(5):
+        for _ in range(3):
+            # Before it works it has no handlers for signals.
+            self.subscriber.wait_for(self.subscriber.count() + 1, 60)
             self._daemon.send_signal(signal.SIGTERM)
             status, log = finish(self._daemon)
-            assert status == 0, log
-            if not self.stored():
+            assert status == 0, f"exit status {status} after SIGTERM: {log}"
+            self.left = self.stored()
+            if not self.left:
                 return
             self._daemon = start(self.config)
-            time.sleep(5)
-        raise AssertionError(f"{len(self.stored())} decisions stay in the outbox though the broker is there")
 
     def stored(self) -> list[dict[str, Any]]:
         """What the outbox holds. Only to be asked while no daemon runs; a copy is read, the file is left as it is."""

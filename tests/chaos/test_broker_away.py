@@ -68,7 +68,7 @@ def test_a_broker_that_was_away_for_a_whole_run(
     one_more = write_images(tmp_path / "images", 1)
     status, log = finish(run_daemon(tmp_path, proxy, [images_line(one_more, name) for name in LINES]))
     assert status == 0, log
-    messages = subscriber.everything()
+    messages = [message for _, message in subscriber.everything()]
     assert len(messages) == count + len(LINES)
     check_backlog(proxy, messages)
 
@@ -90,7 +90,7 @@ def test_a_broker_that_comes_while_the_daemon_is_at_work(
     daemon.send_signal(signal.SIGTERM)
     status, log = finish(daemon)
     assert status == 0, log
-    messages = subscriber.everything()
+    messages = [message for _, message in subscriber.everything()]
     check_backlog(proxy, messages)
     working = [m for m in messages if m["line"] == "line4"]
     assert [m["part"] for m in working] == list(range(1, len(working) + 1))

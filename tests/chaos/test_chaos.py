@@ -23,7 +23,7 @@ SHORT = Plan(
     decisions=300,
     longest_stop_s=1,
     longest_calm_s=3,
-    longest_life_s=6,
+    longest_life_s=5,
 )
 LONG = Plan(
     broker_kills=22,
@@ -35,7 +35,7 @@ LONG = Plan(
     decisions=10_000,
     longest_stop_s=8,
     longest_calm_s=4.5,
-    longest_life_s=16,
+    longest_life_s=14,
 )
 
 
@@ -45,11 +45,12 @@ def run(plan: Plan, broker: Mosquitto, folder: Path, clip: Path) -> Verdict:
     began = time.monotonic()
     with storm(broker, folder, clip) as run:
         run.rage(plan, seed)
-        verdict = Verdict(run.proxy.record(), run.subscriber.everything(), run.deaths, run.lives)
+        verdict = Verdict(run.proxy.record(), run.subscriber.everything(), run.deaths, run.lives, run.left)
     for name, count in {**run.done, **verdict.figures()}.items():
         print(f"{count:8} {name}")
     print(f"{time.monotonic() - began:8.0f} seconds")
-    assert not verdict.faults
+    faults = verdict.faults
+    assert not faults
     assert sum(count for name, count in run.done.items() if name.startswith("broker")) >= plan.broker_blows
     assert run.done["daemon kill"] == plan.daemon_kills
     assert verdict.decisions >= plan.decisions

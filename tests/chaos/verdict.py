@@ -14,16 +14,19 @@ nothing.
    that was not stored when the daemon died was never seen by anyone, and its number is given to the next one.
 4. Order on the wire: on each connection the numbers of a line only rise. (Over a new connection what is not
    acknowledged, or whose removal from the outbox was not yet on disk, is sent again: numbers start lower there.)
-5. Order of arrival: at the subscriber the first arrivals of a line only rise, excused ones aside. A broker delivers in
+5. Order of arrival: at the subscriber the first arrivals of a line only rise, with one exception. A broker delivers in
    the order of sending, so a killed one cuts off the tail: each connection brings a run of numbers from the oldest one
    that is not acknowledged, and every run begins at or before the end of what arrived. Only when a broker dies with
    what it had acknowledged does a run begin later; and if the daemon, killed too, had not yet removed those
-   decisions, they come after all, late and behind their successors. Those are the excused ones.
+   decisions, they come after all, late and behind their successors. Only decisions which a broker that was dead by
+   then had acknowledged may come like this.
 6. Stored before sent: whatever had been sent but not acknowledged when the daemon was killed was in its outbox.
+7. Drained: with a broker that is there, a daemon that is told to end leaves nothing in its outbox.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from chaos.record import Record, Sent
@@ -39,14 +42,17 @@ class Verdict:
     """The figures; `faults` has a sentence for everything that must not be."""
 
     record: Record
-    received: list[Message]
+    arrivals: list[tuple[float, Message]]
+    """With repeats, in order; when (CLOCK_MONOTONIC, seconds) and what."""
     deaths: list[Death]
     lives: list[Life]
+    left: list[Message]
     faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.received = [message for _, message in self.arrivals]
         self.names: dict[str, set[Name]] = defaultdict(set)
-        for message in [*self.received, *(m for death in self.deaths for m in death.stored)]:
+        for message in [*self.received, *self.left, *(m for death in self.deaths for m in death.stored)]:
             self.names[message["id"]].add((message["line"], message["part"]))
         for sent in self.record.sent:
             self.names[sent.id].add((sent.line, sent.part))
@@ -54,20 +60,25 @@ class Verdict:
         arrived = {message["id"] for message in self.received}
         self.repeats = len(self.received) - len(arrived)
         self.sent_again = len(self.record.sent) - len({sent.id for sent in self.record.sent})
-        excused = {i for i, on in self.record.acknowledged.items() if any(self._broker_was_killed(c) for c in on)}
+        deaths = {i: min(map(self._broker_killed_at, on)) for i, on in self.record.acknowledged.items()}
+        self._excused_from = {message_id: at for message_id, at in deaths.items() if at < inf}
         missing = self.names.keys() - arrived
-        self.excused = len(missing & excused)
-        self.lost = missing - excused
+        self.excused = len(missing & self._excused_from.keys())
+        self.lost = missing - self._excused_from.keys()
         self._fault("lost", self.lost)
+        self._fault("left in the outbox though the broker was there", {message["id"] for message in self.left})
         self._check_duplicates()
         self._check_gaps()
         self._check_order_on_the_wire()
-        self._check_order_of_arrival(excused)
+        self._check_order_of_arrival()
         self._check_stored_before_sent()
 
-    def _broker_was_killed(self, connection: int) -> bool:
+    def _broker_killed_at(self, connection: int) -> float:
+        """When the broker of a connection was killed; never, if it ended otherwise."""
         opened = self.record.opened[connection]
-        return any(life.killed and life.began <= opened <= life.ended for life in self.lives)
+        return min(
+            (life.ended for life in self.lives if life.killed and life.began <= opened <= life.ended), default=inf
+        )
 
     def _fault(self, what: str, ids: "set[str] | list[str]") -> None:
         if ids:
@@ -109,14 +120,18 @@ class Verdict:
             last[key] = sent.part
         self._fault("out of order on its connection", wrong)
 
-    def _check_order_of_arrival(self, excused: set[str]) -> None:
+    def _check_order_of_arrival(self) -> None:
         last: dict[str, int] = defaultdict(int)
         wrong = []
         self.behind = 0
-        for message in {m["id"]: m for m in self.received}.values():  # in the order of first arrival
+        seen: set[str] = set()
+        for at, message in self.arrivals:
+            if message["id"] in seen:
+                continue
+            seen.add(message["id"])
             if message["part"] > last[message["line"]]:
                 last[message["line"]] = message["part"]
-            elif message["id"] in excused:
+            elif self._excused_from.get(message["id"], inf) < at:
                 self.behind += 1
             else:
                 wrong.append(message["id"])
