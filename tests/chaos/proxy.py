@@ -1,6 +1,6 @@
 """A process between the daemon and the broker: it passes on every byte unchanged, and writes down what was said.
 
-    python proxy.py LISTENING_SOCKET BROKER_PORT RECORD DELAY_MS
+    python -m chaos.proxy LISTENING_SOCKET BROKER_PORT RECORD DELAY_MS
 
 LISTENING_SOCKET is the number of an inherited file descriptor. RECORD gets one JSON object per line, in the order of
 events, with `at` (CLOCK_MONOTONIC, seconds, the same in all processes of a machine) and `connection` (from 1):
@@ -27,8 +27,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from chaos.mqtt_stream import Acknowledgement, Packet, Publish, Stream
 
 CHUNK = 65536

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCRIPT = Path(__file__).with_name("proxy.py")
+TESTS = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,9 @@ def proxy_before(broker_port: int, folder: Path, delay_ms: float) -> Iterator[Pr
     # The socket is made here and inherited: the daemon may connect at once, and nobody else takes the port.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
-        command = [sys.executable, str(SCRIPT), str(listener.fileno()), str(broker_port), str(path), str(delay_ms)]
-        process = subprocess.Popen(command, pass_fds=[listener.fileno()])
+        arguments = [str(argument) for argument in (listener.fileno(), broker_port, path, delay_ms)]
+        command = [sys.executable, "-m", "chaos.proxy", *arguments]
+        process = subprocess.Popen(command, cwd=TESTS, pass_fds=[listener.fileno()])
     try:
         yield Proxy(port, path, process)
     finally:
