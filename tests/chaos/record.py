@@ -19,13 +19,11 @@ TESTS = Path(__file__).resolve().parent.parent
 class Sent:
     """The daemon sent this decision, whether or not the broker got it."""
 
-    at: float
     connection: int
     id: str
     line: str
     part: int
     late: bool
-    again: bool
 
 
 @dataclass
@@ -53,8 +51,8 @@ class Record:
                     here[event["packet"]] = event.get("id")
                     self.most_in_flight = max(self.most_in_flight, len(here))
                 if "id" in event:
-                    decision = (event[name] for name in ("id", "line", "part", "late", "again"))
-                    self.sent.append(Sent(event["at"], number, *decision))
+                    decision = (event[name] for name in ("id", "line", "part", "late"))
+                    self.sent.append(Sent(number, *decision))
             elif event["what"] == "ack":
                 message_id = here.pop(event["packet"], None)
                 if message_id is not None and event["accepted"]:
