@@ -5,6 +5,7 @@
 LISTENING_SOCKET is the number of an inherited file descriptor. RECORD gets one JSON object per line, in the order of
 events, with `at` (CLOCK_MONOTONIC, seconds, the same in all processes of a machine) and `connection` (from 1):
 
+- `ready`: the first line.
 - `open`, `close`: a connection through to the broker. When the broker does not answer, the daemon's is closed at once
   and nothing is written. When either side closes, so does the other.
 - `publish`: the daemon said it, whether or not the broker ever gets it; with `id`, `line`, `part` and `late` when it is
@@ -113,12 +114,14 @@ class Proxy:
 
 async def _serve(listener: socket.socket, broker_port: int, record: Path, delay_s: float) -> None:
     with record.open("w", encoding="utf-8") as file:
-        proxy = Proxy(broker_port, Recorder(file), delay_s)
+        recorder = Recorder(file)
+        proxy = Proxy(broker_port, recorder, delay_s)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, proxy.cut)
         ended = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, ended.set)
         server = await asyncio.start_server(proxy.connected, sock=listener)
+        recorder.write(0, "ready")
         await ended.wait()
         server.close()
 

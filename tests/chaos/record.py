@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,15 @@ class Proxy:
         self.port = port
         self._path = path
         self._process = process
+        self._looked_up_to = 0
+
+    def has_new_connection(self) -> bool:
+        """Whether the daemon has connected since this was asked last. For one thread."""
+        with self._path.open("rb") as file:
+            file.seek(self._looked_up_to)
+            new = file.read()
+        self._looked_up_to += len(new)
+        return b'"what": "open"' in new
 
     def cut(self) -> None:
         """Break every connection."""
@@ -91,6 +101,11 @@ def proxy_before(broker_port: int, folder: Path, delay_ms: float) -> Iterator[Pr
         arguments = [str(argument) for argument in (listener.fileno(), broker_port, path, delay_ms)]
         command = [sys.executable, "-m", "chaos.proxy", *arguments]
         process = subprocess.Popen(command, cwd=TESTS, pass_fds=[listener.fileno()])
+    deadline = time.monotonic() + 30
+    while not (path.exists() and path.stat().st_size):
+        assert process.poll() is None, "the proxy did not start"
+        assert time.monotonic() < deadline, "the proxy does not start"
+        time.sleep(0.02)
     try:
         yield Proxy(port, path, process)
     finally:

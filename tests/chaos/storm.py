@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -140,10 +140,15 @@ class Storm:
 
     def _kill_the_daemon(self, plan: Plan, chance: random.Random) -> None:
         for _ in range(plan.daemon_kills):
-            # Now and then before it is up, else while it works.
-            if chance.random() > 0.2:
-                self._wait_for_news()
-            if self._over.wait(chance.uniform(0, plan.longest_life_s)):
+            life_s = chance.uniform(0, plan.longest_life_s)
+            moment = chance.choice(("whenever", "at work", "at work", "reconnected", "reconnected"))
+            if moment == "at work":
+                self._wait_until(self._something_new())
+            elif moment == "reconnected":  # what was in flight is just being sent again
+                self.proxy.has_new_connection()
+                self._wait_until(self.proxy.has_new_connection)
+                life_s = chance.uniform(0, 0.1)
+            if self._over.wait(life_s):
                 return
             self._daemon.kill()
             finish(self._daemon)
@@ -151,11 +156,14 @@ class Storm:
             self._daemon = start(self.config)
             self.done["daemon kill"] += 1
 
-    def _wait_for_news(self) -> None:
-        """Until a decision arrives; with a broker that is away, for a while."""
+    def _something_new(self) -> Callable[[], bool]:
         before = self.subscriber.count()
-        for _ in range(100):
-            if self.subscriber.count() > before or self._over.wait(0.1):
+        return lambda: self.subscriber.count() > before
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        """For a while only: the broker may be away, or done with its troubles."""
+        for _ in range(500):
+            if condition() or self._over.wait(0.02):
                 return
 
     @property
