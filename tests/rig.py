@@ -100,5 +100,5 @@ def start(config: Path) -> "subprocess.Popen[str]":
 
 def finish(process: "subprocess.Popen[str]", timeout_s: float = 60) -> tuple[int, str]:
     _, log = process.communicate(timeout=timeout_s)
-    assert "Traceback" not in log
+    assert "Traceback" not in log, log
     return process.returncode, log
