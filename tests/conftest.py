@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mqtt_rig import Connect, Connections
 
 ROOT = Path(__file__).resolve().parent.parent
 TILES = ROOT.parent / "shared/datasets/magnetic-tile"
@@ -92,3 +93,11 @@ def mosquitto(tmp_path: Path, free_port: int) -> Iterator[Mosquitto]:
     broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes connections, which end with the test."""
+    connections = Connections()
+    yield connections.make
+    connections.stop()
