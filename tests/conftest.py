@@ -68,6 +68,12 @@ class Mosquitto:
                 return
         raise TimeoutError(f"mosquitto does not listen: {(self.folder / 'mosquitto.log').read_text()}")
 
+    def restart(self, *lines: str) -> None:
+        """With another configuration."""
+        self.stop()
+        self.configure(*lines)
+        self.start()
+
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()

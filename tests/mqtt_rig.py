@@ -23,14 +23,27 @@ DEFECTS = "factory/line1/defects"
 
 def until(condition: Callable[[], object], timeout_s: float = 20) -> bool:
     deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
+    while not condition():  # never once more than needed: some conditions take what they look at
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.02)
-    return bool(condition())
+    return True
 
 
 def told(caplog: pytest.LogCaptureFixture, part: str, timeout_s: float = 20) -> bool:
     """Whether the log says it, in one message, within that time."""
     return until(lambda: any(part in text for text in caplog.messages), timeout_s)
+
+
+def acknowledged(connection: MqttConnection, handles: set[int | None], timeout_s: float = 20) -> bool:
+    """Whether the broker accepts all of them."""
+    left = set(handles)
+
+    def look() -> bool:
+        left.difference_update(connection.take_acknowledged()[0])
+        return not left
+
+    return until(look, timeout_s)
 
 
 class Connect(Protocol):

@@ -1,6 +1,5 @@
 """Brokers that break off, say nothing or lie: what is stored arrives all the same once there is a real one."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,10 +114,12 @@ def test_a_broker_that_breaks_off_loses_nothing(
     device.emit(COUNT)
     assert told(caplog, said)
     assert until(lambda: device.backlog == 0)
-    # What the hostile broker had acknowledged was its own to lose.
-    first = {"after 40 PUBACK": 41, "strange PUBACK": 2}.get(step, 1)
-    assert until(lambda: len(parts(real.on(DEFECTS))) == COUNT + 1 - first)
-    assert parts(real.on(DEFECTS)) == list(range(first, COUNT + 1))
+    # What the hostile broker had acknowledged was its own to lose, and nothing after that.
+    known = {"after 40 PUBACK": 40, "strange PUBACK": 1}.get(step, 0)
+    assert until(lambda: COUNT in parts(real.on(DEFECTS)))
+    arrived = parts(real.on(DEFECTS))
+    assert arrived[0] <= known + 1
+    assert arrived == list(range(arrived[0], COUNT + 1))
     assert device.stop() == 0
     quiet(caplog)
     broker.close()
@@ -145,7 +146,7 @@ def test_a_broker_that_never_acknowledges_is_left(
 def test_a_broker_that_never_acknowledges_does_not_hold_up_the_end(tmp_path: Path) -> None:
     def takes_and_says_nothing(peer: Peer) -> None:
         peer.welcome()
-        time.sleep(60)
+        peer.serve(puback=None)
 
     broker = ScriptedBroker(takes_and_says_nothing)
     device = Device(tmp_path, broker.port)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from broker_script import Peer, Script, ScriptedBroker, relay
 from conftest import Mosquitto
-from mqtt_rig import Connect, told, until
+from mqtt_rig import Connect, acknowledged, told, until
 
 from service.mqtt import Incoming, MqttConnection, MqttError, Will
 from service.sections import MqttSection
@@ -21,24 +21,18 @@ def send(mosquitto: Mosquitto, topic: str, payload: bytes, *more: str) -> None:
     subprocess.run(command, input=payload, check=True)
 
 
-def configure(mosquitto: Mosquitto, *lines: str) -> None:
-    mosquitto.stop()
-    mosquitto.configure(*lines)
-    mosquitto.start()
-
-
 def with_password(mosquitto: Mosquitto) -> None:
     file = mosquitto.folder / "passwords"
     file.touch(mode=0o600)
     subprocess.run(["mosquitto_passwd", "-b", str(file), "edgecls", "s3cret"], check=True)
-    configure(mosquitto, f"password_file {file}", "allow_anonymous false")
+    mosquitto.restart(f"password_file {file}", "allow_anonymous false")
 
 
 def test_a_message_is_acknowledged(mosquitto: Mosquitto, connect: Connect) -> None:
     connection = connect(mosquitto.port)
     assert until(lambda: connection.connected)
     mid = connection.publish("a/b", b"{}", qos=1)
-    assert until(lambda: mid in connection.take_acknowledged()[0])
+    assert acknowledged(connection, {mid})
 
 
 def test_username_and_password_file(mosquitto: Mosquitto, connect: Connect, tmp_path: Path) -> None:
@@ -97,9 +91,9 @@ def test_a_broker_that_knows_only_3_1_1(
     assert told(caplog, f"connected to broker 127.0.0.1:{broker.port} with MQTT 3.1.1")
     assert not told(caplog, "refuses us", 0)
     late = connection.publish("a/late", b"{}", qos=1, correlation=b"x", expiry_s=5)
-    answered: set[int | None] = set()
-    assert until(lambda: answered.update(connection.take_acknowledged()[0]) or {early, late} <= answered)
-    assert until(lambda: send(mosquitto, "a/trigger", b"now") or got)
+    assert acknowledged(connection, {early, late})
+    send(mosquitto, "a/trigger", b"now")
+    assert until(lambda: got)
     assert got[0] == Incoming("a/trigger", b"now", None, None)
     broker.close()
 
