@@ -31,6 +31,8 @@ LONGEST_DELAY_S = 20.0
 """Between two attempts; up to twice as long by chance: a fleet must not come back in step."""
 STEADY_S = 5.0
 """A connection that lasted so long was a good one, and the next attempt comes soon."""
+MANY = 3
+"""So many connections in a row that did not: there is something wrong that trying soon does not mend."""
 DEAF_S = 300.0
 """So long nothing is subscribed to after somebody has sent us a packet that is too large to be read."""
 JOIN_S = GOODBYE_S + 10.0
@@ -73,6 +75,7 @@ class MqttConnection:
         self._window = Window(in_flight)
         self._subscriptions: dict[str, OnMessage] = {}
         self._deaf_until = 0.0
+        self._short = 0
         self._accepted = False
         self._connections = 0
         self._once_accepted = threading.Event()
@@ -214,9 +217,9 @@ class MqttConnection:
                     continue
                 if session.was_flooded:
                     self._deaf_until = time.monotonic() + DEAF_S
-                if session.accepted_at is not None and time.monotonic() - session.accepted_at >= STEADY_S:
+                if session.accepted_at is not None and not self._short:
                     delay_s = 1.0
-                if session.ended_with in (SESSION_TAKEN_OVER, *REDIRECTS):
+                if session.ended_with in (SESSION_TAKEN_OVER, *REDIRECTS) or self._short >= MANY:
                     delay_s = LONGEST_DELAY_S
             self._ending.wait(delay_s * random.uniform(1, 2))
             delay_s = min(2 * delay_s, LONGEST_DELAY_S)
@@ -236,6 +239,14 @@ class MqttConnection:
             log.exception("the connection to broker %s failed in a way that was not foreseen", self.where)
             problem = f"the connection to broker {self.where} failed: see the log"
         self._accepted = False
+        if session is not None and session.accepted_at is not None:
+            self._short = self._short + 1 if time.monotonic() - session.accepted_at < STEADY_S else 0
+            if self._short >= MANY and session.ended_with != SESSION_TAKEN_OVER:
+                # Not every broker says that somebody else has taken our place.
+                problem += (
+                    "; it ends soon after each beginning: see its log, and make sure that no other device is "
+                    f"connected as {self._client_id}, which is made of node"
+                )
         self._problem = problem
         falls_back = session is not None and session.refused_with == UNSUPPORTED_PROTOCOL and not self._use_3_1_1
         if not self._ending.is_set() and not falls_back:

@@ -173,7 +173,7 @@ def why_unanswered(failure: OSError | None, reason: ReasonCode | None, settings:
     if isinstance(failure, ssl.SSLError):
         return why_unreachable(failure, settings)
     if isinstance(failure, OversizedError) or (reason is not None and reason.getName() == "Protocol error"):
-        return f"what answers at {where} does not speak MQTT: check mqtt.host and mqtt.port"
+        return f"what answers at {where} does not speak MQTT 5 or 3.1.1: check mqtt.host and mqtt.port"
     if reason is not None and reason.getName() == "Keep alive timeout":
         return f"broker {where} takes the connection and says nothing: check that mqtt.port is that of an MQTT broker"
     if settings.tls is None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -69,9 +70,8 @@ class Packet:
         return rest[Properties(PacketTypes.PUBLISH).unpack(rest)[1] :]  # type: ignore[no-untyped-call]
 
     @property
-    def connect_properties(self) -> Properties:
-        found: Properties = Properties(PacketTypes.CONNECT).unpack(self.body[10:])[0]  # type: ignore[no-untyped-call]
-        return found
+    def connect_properties(self) -> Any:
+        return Properties(PacketTypes.CONNECT).unpack(self.body[10:])[0]  # type: ignore[no-untyped-call]
 
     @property
     def keepalive_s(self) -> int:

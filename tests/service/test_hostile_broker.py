@@ -86,7 +86,7 @@ STEPS = {
     "after PUBLISH": (after_the_first_message, "(connection closed): decisions are kept in the outbox"),
     "after 40 PUBACK": (after_some_acknowledgements, "(connection closed): decisions are kept in the outbox"),
     "half a CONNACK": (half_a_connack, "hangs up on us"),
-    "garbage": (garbage, "does not speak MQTT: check mqtt.host and mqtt.port"),
+    "garbage": (garbage, "does not speak MQTT 5 or 3.1.1: check mqtt.host and mqtt.port"),
     "garbage later": (garbage_after_connack, "(Protocol error): decisions are kept in the outbox"),
     "nonsense": (a_connack_of_nonsense, "does not speak MQTT"),
     "two CONNACK": (twice_welcome, "(connection closed)"),
