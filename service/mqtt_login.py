@@ -178,6 +178,9 @@ def why_unanswered(failure: OSError | None, reason: ReasonCode | None, settings:
         return f"broker {where} takes the connection and says nothing: check that mqtt.port is that of an MQTT broker"
     if settings.tls is None:
         return f"broker {where} hangs up on us: see its log, and if it wants TLS set mqtt.tls"
+    # A TLS alert says more, but it does not always arrive before the connection is reset.
+    if settings.tls.cert_file is None:
+        return f"broker {where} hangs up on us: see its log; if it wants a certificate, set mqtt.tls.cert_file"
     return f"broker {where} hangs up on us: see its log, and check that it trusts mqtt.tls.cert_file"
 
 

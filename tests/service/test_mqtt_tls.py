@@ -66,7 +66,7 @@ def test_no_certificate_where_one_is_wanted(
 ) -> None:
     with_tls(mosquitto, *authority, "require_certificate true")
     connection = connect(mosquitto.port, tls=TlsSection(ca_file=str(authority[1])))
-    assert told(caplog, "alert certificate required): if it wants a certificate, set mqtt.tls.cert_file")
+    assert told(caplog, "if it wants a certificate, set mqtt.tls.cert_file")
     assert connection.problem in caplog.messages
     assert not connection.connections
 
@@ -81,7 +81,9 @@ def test_a_certificate_of_ours_that_the_broker_does_not_trust(
     with_tls(mosquitto, *authority, "require_certificate true")
     mine = TlsSection(ca_file=str(authority[1]), **own_certificate(trustme.CA(), tmp_path))
     connection = connect(mosquitto.port, tls=mine)
-    assert told(caplog, "refuses our certificate (tlsv1 alert unknown ca): check that mqtt.tls.cert_file")
+    # The alert may be lost when the broker resets the connection; what to look at is said all the same.
+    alert, reset = "refuses our certificate (tlsv1 alert unknown ca): check that mqtt.tls.cert_file", "hangs up on us"
+    assert until(lambda: alert in caplog.text or (reset in caplog.text and "trusts mqtt.tls.cert_file" in caplog.text))
     assert not connection.connections
 
 
