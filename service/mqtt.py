@@ -1,42 +1,41 @@
-"""MQTT through paho: one connection that is kept up for ever, MQTT 5 with a fall-back to 3.1.1.
+"""The connection to a broker, kept up for ever: MQTT 5 with a fall-back to 3.1.1.
 
-paho's own thread runs the network loop and the callbacks below; they only note what happened and wake the publisher.
+The thread `mqtt` makes one `Session` after the other; whatever goes wrong ends a session alone. A session of MQTT is
+always new and never outlives its connection: what we send is kept in the outbox, and a trigger that was sent while we
+were away must not be answered late, with the picture of another part.
 """
 
 import logging
-import ssl
+import random
+import socket
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-
-from edge.errors import PermanentError
+from service.mqtt_login import REDIRECTS, SESSION_TAKEN_OVER, UNSUPPORTED_PROTOCOL, MqttError, where_is, why_unreachable
+from service.mqtt_packets import Incoming, Will
+from service.mqtt_session import GOODBYE_S, OnMessage, Session
+from service.mqtt_window import Window
 from service.sections import MqttSection
+
+__all__ = ["Incoming", "MqttConnection", "MqttError", "Will"]
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S = 30
-RECONNECT_S = (1, 30)
-UNSUPPORTED_PROTOCOL = "Unsupported protocol version"
-
-
-class MqttError(PermanentError):
-    """The connection can never work as configured: a certificate or password file that cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """What the broker says when we vanish."""
-
-    topic: str
-    payload: bytes
+KEEPALIVE_S = 20
+"""A broker that has fallen silent is given up after two of these at the latest."""
+SILENCE_S = 60.0
+"""So long may a message wait for its acknowledgement before a new connection is tried."""
+LONGEST_DELAY_S = 20.0
+"""Between two attempts; up to twice as long by chance: a fleet must not come back in step."""
+STEADY_S = 5.0
+"""A connection that lasted so long was a good one, and the next attempt comes soon."""
+MANY = 3
+"""So many connections in a row that did not: there is something wrong that trying soon does not mend."""
+DEAF_S = 300.0
+"""So long nothing is subscribed to after somebody has sent us a packet that is too large to be read."""
+JOIN_S = GOODBYE_S + 10.0
 
 
 class MqttConnection:
@@ -44,48 +43,82 @@ class MqttConnection:
 
     Args:
         settings: where the broker is and how to log in.
-        client_id: the same after a restart, so that the broker recognises us.
+        client_id: the same after a restart, so that the broker recognises us: `edgecls-` and the node.
         will: retained, QoS 1.
         in_flight: how many QoS 1 messages may wait for an acknowledgement at a time.
-        on_change: called from paho's thread after a connect, a disconnect and an acknowledgement; it must not block.
+        on_change: called from the thread `mqtt` after a connect, a disconnect and an acknowledgement; it must not
+            block.
+        keepalive_s: whole seconds between signs of life.
+        silence_s: how long a message may wait for its acknowledgement.
 
     Raises:
         MqttError: a certificate or password file cannot be read.
     """
 
     def __init__(
-        self, settings: MqttSection, client_id: str, will: Will, in_flight: int, on_change: Callable[[], None]
+        self,
+        settings: MqttSection,
+        client_id: str,
+        will: Will,
+        in_flight: int,
+        on_change: Callable[[], None],
+        *,
+        keepalive_s: int = KEEPALIVE_S,
+        silence_s: float = SILENCE_S,
     ) -> None:
         self._settings = settings
         self._client_id = client_id
         self._will = will
-        self._in_flight = in_flight
         self._on_change = on_change
-        self._lock = threading.Lock()
-        self._acknowledged: set[int] = set()
-        self._refused: set[int] = set()
-        self._connections = 0
+        self._keepalive_s = keepalive_s
+        self._silence_s = silence_s
+        self._window = Window(in_flight)
+        self._subscriptions: dict[str, OnMessage] = {}
+        self._deaf_until = 0.0
+        self._short = 0
         self._accepted = False
+        self._connections = 0
         self._once_accepted = threading.Event()
-        self._told: str | None = None
+        self._problem = f"not connected to broker {self.where} yet"
+        self._told = ""
         # The embedded broker speaks 3.1.1 alone, and chokes on a CONNECT of MQTT 5 that carries a will.
         self._use_3_1_1 = settings.host == "embedded"
-        self.client = self._make_client(MQTTProtocolVersion.MQTTv311 if self._use_3_1_1 else MQTTProtocolVersion.MQTTv5)
+        self._ending = threading.Event()
+        self._woken, self._waker = socket.socketpair()
+        for end in (self._woken, self._waker):
+            end.setblocking(False)
+        self._thread = threading.Thread(target=self._keep_up, name="mqtt", daemon=True)
+        self._session = self._make_session()  # what can never work is told at once
 
     @property
     def where(self) -> str:
         """The broker as people write it."""
-        return f"{self._settings.host}:{self._settings.port_or_default}"
+        return where_is(self._settings)
 
     @property
     def connected(self) -> bool:
         """Whether the broker has accepted us and is still there, as far as we know."""
-        return self.client.is_connected()
+        return self._accepted
+
+    @property
+    def problem(self) -> str:
+        """Why there is no connection, in one sentence; empty when there is one."""
+        return "" if self._accepted else self._problem
 
     @property
     def connections(self) -> int:
         """How often the broker has accepted us since the start."""
         return self._connections
+
+    @property
+    def window(self) -> int:
+        """How many QoS 1 messages may be in flight now: our own limit, or the broker's when that is lower."""
+        return self._window.size
+
+    @property
+    def largest(self) -> int | None:
+        """The largest packet in bytes that the broker takes; None when it has set no limit."""
+        return self._session.largest
 
     def wait_for_the_first(self, timeout_s: float) -> bool:
         """Whether the broker accepts us within `timeout_s`, or has done so before."""
@@ -93,140 +126,143 @@ class MqttConnection:
 
     def start(self) -> None:
         """Connect in the background, and go on trying."""
-        host = "127.0.0.1" if self._settings.host == "embedded" else self._settings.host
-        if self.client.protocol == MQTTProtocolVersion.MQTTv5:
-            self.client.connect_async(host, self._settings.port_or_default, KEEPALIVE_S, clean_start=True)
-        else:
-            self.client.connect_async(host, self._settings.port_or_default, KEEPALIVE_S)
-        self.client.loop_start()
+        self._thread.start()
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int | None:
-        """Hand a message to paho; its message id, or None when it was not taken.
+    def subscribe(self, topic: str, on_message: Callable[[Incoming], None]) -> None:
+        """Have `on_message` called, in the thread `mqtt`, for what is sent to `topic` from now on.
 
-        A QoS 1 message that was taken is sent, again after a reconnect if need be, until it is acknowledged.
+        Retained messages are passed over: they are from another time. To be called before `start`.
+
+        Args:
+            topic: without wildcards.
+            on_message: must not block. What it raises is logged.
         """
-        info = self.client.publish(topic, payload, qos=qos, retain=retain, properties=self._json_properties())
-        taken = info.rc in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN)
-        return info.mid if taken else None
+        self._subscriptions[topic] = on_message
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int,
+        retain: bool = False,
+        correlation: bytes | None = None,
+        expiry_s: int | None = None,
+    ) -> int | None:
+        """Take a message; a number to recognise it by, or None when it was not taken: QoS 0 needs a connection.
+
+        A QoS 1 message is sent, again after a reconnect if need be, until the broker has accepted or refused it.
+
+        Args:
+            topic: without wildcards.
+            payload: JSON.
+            qos: 0 or 1.
+            retain: whether the broker keeps it for those who subscribe later.
+            correlation: correlation data, up to 65535 bytes; MQTT 5 only.
+            expiry_s: for how long the broker may keep it for somebody who is away; MQTT 5 only.
+        """
+        if not qos and not self._accepted:
+            return None
+        expires_at = None if expiry_s is None else time.monotonic() + expiry_s
+        handle = self._window.put(
+            topic, payload, qos=qos, retain=retain, correlation=correlation, expires_at=expires_at
+        )
+        self._wake()
+        return handle
 
     def take_acknowledged(self) -> tuple[set[int], set[int]]:
-        """The message ids that the broker has accepted since the last call, and those that it has refused."""
-        with self._lock:
-            taken = self._acknowledged, self._refused
-            self._acknowledged, self._refused = set(), set()
-        return taken
+        """The messages that the broker has accepted since the last call, and those that it has refused.
+
+        A message larger than `largest` counts as refused.
+        """
+        return self._window.take_answers()
 
     def renew_if_refused(self) -> bool:
-        """Change over to MQTT 3.1.1 when the broker has refused MQTT 5. Not to be called from paho's thread.
-
-        When it did, everything that was in flight has to be handed over again.
-        """
-        if not self._use_3_1_1 or self.client.protocol == MQTTProtocolVersion.MQTTv311:
-            return False
-        self.client.disconnect()
-        self.client.loop_stop()
-        self.client = self._make_client(MQTTProtocolVersion.MQTTv311)
-        self.start()
-        return True
+        """Whether everything in flight has to be handed over again: never, it is carried over to MQTT 3.1.1."""
+        return False
 
     def stop(self) -> None:
-        """Say goodbye (so that the broker drops the will) and end paho's thread."""
-        self.client.disconnect()
-        self.client.loop_stop()
+        """Say goodbye (so that the broker drops the will) and end the thread."""
+        self._ending.set()
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_S)  # it may be in the middle of connecting
+        self._woken.close()
+        self._waker.close()
 
-    def _make_client(self, protocol: MQTTProtocolVersion) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            protocol=protocol,
-            clean_session=None if protocol == MQTTProtocolVersion.MQTTv5 else True,
+    def _wake(self) -> None:
+        with suppress(OSError):  # full: then the thread wakes anyhow; or closed
+            self._waker.send(b"x")
+
+    def _make_session(self) -> Session:
+        return Session(
+            self._settings,
+            self._client_id,
+            self._will,
+            window=self._window,
+            subscriptions=self._subscriptions,
+            on_change=self._on_change,
+            on_accept=self._accept,
+            use_3_1_1=self._use_3_1_1,
+            subscribe_from=self._deaf_until,
         )
-        client.max_inflight_messages_set(self._in_flight)
-        client.reconnect_delay_set(*RECONNECT_S)
-        client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
-        log_in(client, self._settings)
-        client.on_connect = self._connected
-        client.on_connect_fail = self._not_connected
-        client.on_disconnect = self._disconnected
-        client.on_publish = self._published
-        return client
 
-    def _connected(
-        self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
-        if reason.is_failure:
-            if reason.getName() == UNSUPPORTED_PROTOCOL and not self._use_3_1_1:
-                self._use_3_1_1 = True
-            else:
-                self._say(f"broker {self.where} refuses us: {reason}: check mqtt.username and mqtt.password_file")
-        else:
-            self._connections += 1
-            self._accepted = True
-            self._once_accepted.set()
-            self._say(f"connected to broker {self.where}", level=logging.INFO)
+    def _keep_up(self) -> None:
+        delay_s = 1.0
+        while not self._ending.is_set():
+            session = self._attempt()
+            if session is not None:
+                if session.refused_with == UNSUPPORTED_PROTOCOL and not self._use_3_1_1:
+                    self._use_3_1_1 = True
+                    continue
+                if session.was_flooded:
+                    self._deaf_until = time.monotonic() + DEAF_S
+                if session.accepted_at is not None and not self._short:
+                    delay_s = 1.0
+                if session.ended_with in (SESSION_TAKEN_OVER, *REDIRECTS) or self._short >= MANY:
+                    delay_s = LONGEST_DELAY_S
+            self._ending.wait(delay_s * random.uniform(1, 2))
+            delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+
+    def _attempt(self) -> Session | None:
+        """One connection from beginning to end; None when there was none."""
+        session = None
+        try:
+            # Certificates and the password are read each time, so that they can be renewed without a restart.
+            session = self._session = self._make_session()
+            problem = session.run(self._keepalive_s, self._silence_s, self._ending, self._woken)
+        except MqttError as error:
+            problem = str(error)
+        except (OSError, UnicodeError) as error:
+            problem = why_unreachable(error, self._settings)
+        except Exception:
+            log.exception("the connection to broker %s failed in a way that was not foreseen", self.where)
+            problem = f"the connection to broker {self.where} failed: see the log"
+        self._accepted = False
+        if session is not None and session.accepted_at is not None:
+            self._short = self._short + 1 if time.monotonic() - session.accepted_at < STEADY_S else 0
+            if self._short >= MANY and session.ended_with != SESSION_TAKEN_OVER:
+                # Not every broker says that somebody else has taken our place.
+                problem += (
+                    "; it ends soon after each beginning: see its log, and make sure that no other device is "
+                    f"connected as {self._client_id}, which is made of node"
+                )
+        self._problem = problem
+        falls_back = session is not None and session.refused_with == UNSUPPORTED_PROTOCOL and not self._use_3_1_1
+        if not self._ending.is_set() and not falls_back:
+            self._say(problem, logging.WARNING)
+        self._on_change()
+        return session
+
+    def _accept(self) -> None:
+        self._accepted = True
+        self._connections += 1
+        self._once_accepted.set()
+        self._say(f"connected to broker {self.where}{' with MQTT 3.1.1' if self._use_3_1_1 else ''}", logging.INFO)
         self._on_change()
 
-    def _not_connected(self, _client: paho.Client, _data: Any) -> None:
-        self._say(f"broker {self.where} does not answer: decisions are kept in the outbox, trying again")
-
-    def _disconnected(
-        self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
-        was_accepted, self._accepted = self._accepted, False
-        if reason.is_failure and was_accepted:
-            self._say(f"lost broker {self.where} ({reason}): decisions are kept in the outbox, trying again")
-        self._on_change()
-
-    def _published(
-        self, _client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
-        if reason.is_failure:
-            self._say(f"broker {self.where} does not accept a message: {reason}: check its access rules")
-        with self._lock:
-            (self._refused if reason.is_failure else self._acknowledged).add(mid)
-        self._on_change()
-
-    def _say(self, text: str, level: int = logging.WARNING) -> None:
+    def _say(self, text: str, level: int) -> None:
         # A broker that is away for a weekend gives one line in the log, not one per attempt.
         if text != self._told:
-            log.log(level, text)
+            log.log(level, "%s", text)
             self._told = text
-
-    def _json_properties(self) -> Properties | None:
-        if self.client.protocol != MQTTProtocolVersion.MQTTv5:
-            return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # untyped in paho
-        properties.ContentType = "application/json"
-        properties.PayloadFormatIndicator = 1
-        return properties
-
-
-def log_in(client: paho.Client, settings: MqttSection) -> None:
-    """Give a client the user name, password and certificates; MqttError when one of their files cannot be read."""
-    if settings.username is not None:
-        client.username_pw_set(settings.username, _password(settings))
-    if settings.tls is None:
-        return
-    try:
-        client.tls_set(
-            ca_certs=settings.tls.ca_file,
-            certfile=settings.tls.cert_file,
-            keyfile=settings.tls.key_file,
-            cert_reqs=ssl.CERT_REQUIRED,
-        )
-    except (OSError, ValueError) as error:
-        raise MqttError(
-            f"the certificates of mqtt.tls cannot be used ({error}): check ca_file, cert_file and key_file"
-        ) from error
-
-
-def _password(settings: MqttSection) -> str | None:
-    if settings.password_file is None:
-        return None
-    try:
-        return Path(settings.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MqttError(
-            f"mqtt.password_file {settings.password_file} cannot be read ({error}): "
-            "check the path and that this user may read it"
-        ) from error

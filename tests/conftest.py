@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mqtt_rig import Connect, Connections
 
 ROOT = Path(__file__).resolve().parent.parent
 TILES = ROOT.parent / "shared/datasets/magnetic-tile"
@@ -67,6 +68,12 @@ class Mosquitto:
                 return
         raise TimeoutError(f"mosquitto does not listen: {(self.folder / 'mosquitto.log').read_text()}")
 
+    def restart(self, *lines: str) -> None:
+        """With another configuration."""
+        self.stop()
+        self.configure(*lines)
+        self.start()
+
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
@@ -92,3 +99,11 @@ def mosquitto(tmp_path: Path, free_port: int) -> Iterator[Mosquitto]:
     broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes connections, which end with the test."""
+    connections = Connections()
+    yield connections.make
+    connections.stop()

@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import PermanentError
-from service.mqtt import log_in
+from service.mqtt_login import log_in
 from service.sections import MqttSection
 from service.watch.reading import MAX_BYTES, clean
 

@@ -1,0 +1,94 @@
+"""What is said to a broker besides the messages themselves, and what is taken from it."""
+
+import time
+from dataclasses import dataclass
+
+from paho.mqtt.client import MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from service.mqtt_window import Outgoing
+
+LARGEST_BYTES = 64 * 1024
+"""The largest packet that we want; nothing that is meant for us comes near. MQTT 5 brokers are told."""
+RECEIVE_MAXIMUM = 20
+"""How many QoS 1 messages a broker may send us before we acknowledge the first. MQTT 5 brokers are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says when we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that somebody sent us."""
+
+    topic: str
+    payload: bytes
+    response_topic: str | None
+    """Where an answer may go; None when none is wanted, or on a topic that cannot be published to."""
+    correlation: bytes | None
+
+
+def connect_properties() -> Properties:
+    """For CONNECT."""
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # untyped in paho
+    properties.SessionExpiryInterval = 0
+    properties.ReceiveMaximum = RECEIVE_MAXIMUM
+    properties.MaximumPacketSize = LARGEST_BYTES
+    return properties
+
+
+def will_properties() -> Properties:
+    """For the last will."""
+    return _json(PacketTypes.WILLMESSAGE)
+
+
+def publish_properties(message: Outgoing) -> Properties:
+    """For a message that goes out now."""
+    properties = _json(PacketTypes.PUBLISH)
+    if message.correlation is not None:
+        properties.CorrelationData = message.correlation
+    if message.expires_at is not None:
+        # What has expired meanwhile still has to be acknowledged, so that it leaves the outbox.
+        properties.MessageExpiryInterval = max(1, round(message.expires_at - time.monotonic()))
+    return properties
+
+
+def _json(packet_type: int) -> Properties:
+    properties = Properties(packet_type)  # type: ignore[no-untyped-call]  # untyped in paho
+    properties.ContentType = "application/json"
+    properties.PayloadFormatIndicator = 1
+    return properties
+
+
+def size_in_bytes(message: Outgoing, properties: Properties | None) -> int:
+    """How large the packet will be."""
+    packed = len(properties.pack()) if properties else 0  # type: ignore[no-untyped-call]  # untyped in paho
+    rest = 2 + len(message.topic.encode()) + (2 if message.qos else 0) + packed + len(message.payload)
+    length_bytes = 1 + (rest >= 1 << 7) + (rest >= 1 << 14) + (rest >= 1 << 21)
+    return 1 + length_bytes + rest
+
+
+def incoming(message: MQTTMessage, topic: str) -> Incoming:
+    """What paho received, without what cannot be used."""
+    response = getattr(message.properties, "ResponseTopic", None)
+    correlation = getattr(message.properties, "CorrelationData", None)
+    return Incoming(
+        topic,
+        bytes(message.payload),
+        response if response and can_be_answered(response) else None,
+        None if correlation is None else bytes(correlation),
+    )
+
+
+def can_be_answered(topic: str) -> bool:
+    """Whether an answer may be published to a response topic.
+
+    A broker may end the connection over one with control characters, and what begins with $ is its own.
+    """
+    return topic.isprintable() and not topic.startswith("$") and not set("+#") & set(topic)
