@@ -100,7 +100,25 @@ class MqttConnection:
             self.client.connect_async(host, self._settings.port_or_default, KEEPALIVE_S)
         self.client.loop_start()
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int | None:
+    @property
+    def window(self) -> int:
+        """How many QoS 1 messages may be in flight now."""
+        return self._in_flight
+
+    @property
+    def largest(self) -> int | None:
+        """The greatest packet that the broker takes, in bytes; None when it sets no limit."""
+        return None
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int,
+        retain: bool = False,
+        correlation: bytes | None = None,  # noqa: ARG002
+    ) -> int | None:
         """Hand a message to paho; its message id, or None when it was not taken.
 
         A QoS 1 message that was taken is sent, again after a reconnect if need be, until it is acknowledged.
