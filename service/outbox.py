@@ -28,6 +28,7 @@ from pathlib import Path
 from edge.errors import TemporaryError
 from service.outbox_file import (
     COLUMNS,
+    INSERT,
     OutboxError,
     cannot_be_used,
     is_damage,
