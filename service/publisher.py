@@ -21,7 +21,7 @@ from service.messages import ModelInfo, decision_message, encode
 from service.mqtt import MqttConnection
 from service.outbox import Message, Outbox, OutboxWriteError
 from service.sender import IN_FLIGHT, Sender
-from service.waiting import Waiting
+from service.waiting import Emitted, Waiting
 
 __all__ = ["IN_FLIGHT", "Publisher", "Retained"]
 
@@ -116,12 +116,7 @@ class Publisher:
 
     def emit(self, decision: Decision, topic: str, model: ModelInfo, correlation: bytes | None = None) -> None:
         """Number a decision and hand it over. Called by the inspecting threads; never waits for disk or network."""
-
-        def encoded(part: int) -> bytes:
-            message_id = str(uuid6.uuid7())
-            return encode(decision_message(decision, node=self._node, model=model, part=part, message_id=message_id))
-
-        if self._waiting.put(decision.line, topic, decision.decided_at_ns, correlation, encoded):
+        if self._waiting.put(decision, topic, model, correlation):
             self._woken.set()
 
     def retain(self, message: Retained) -> None:
@@ -238,11 +233,22 @@ class Publisher:
 
     def _take_waiting(self) -> None:
         taken, parts = self._waiting.take()
-        self._unstored.update((message.seq, message) for message in taken)
+        self._unstored.update((emitted.seq, self._message(emitted)) for emitted in taken)
         self._parts |= parts
         self._progress = self._progress[0] + len(taken), self._progress[1] + len(taken)
         if self.problem:
             self._keep_within_memory()
+
+    def _message(self, emitted: Emitted) -> Message:
+        """Encoded here and not in `emit`: the inspecting thread has better things to do."""
+        decision = emitted.decision
+        message_id = str(uuid6.uuid7())
+        json = decision_message(
+            decision, node=self._node, model=emitted.model, part=emitted.part, message_id=message_id
+        )
+        return Message(
+            emitted.seq, decision.line, emitted.topic, encode(json), decision.decided_at_ns, emitted.correlation
+        )
 
     def _keep_within_memory(self) -> None:
         """The oldest go first, but not those that are on their way."""

@@ -1,4 +1,4 @@
-"""Decisions that are numbered and encoded, and not on disk yet: where the inspecting threads end and `publish` begins.
+"""Decisions that are numbered and not on disk yet: where the inspecting threads end and `publish` begins.
 
 Neither waits for the other: the lock is held for an append, or for an exchange of lists.
 """
@@ -6,17 +6,22 @@ Neither waits for the other: the lock is held for an append, or for an exchange 
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from service.outbox import Message
+from edge.decision import Decision
+from service.messages import ModelInfo
 
 
-@dataclass(slots=True)
-class _Numbers:
-    """The numbers of one line. Encoding happens under this lock, so that messages come in the order of `part`."""
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A decision with its numbers: `part` of its line, `seq` over all lines."""
 
+    seq: int
     part: int
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    decision: Decision
+    topic: str
+    model: ModelInfo
+    correlation: bytes | None
 
 
 class Waiting:
@@ -25,7 +30,7 @@ class Waiting:
     Args:
         last_seq: the numbering of messages goes on after it.
         last_part: the number of the last decision of a line.
-        limit: how many messages may wait.
+        limit: how many decisions may wait.
     """
 
     def __init__(self, last_seq: int, last_part: Callable[[str], int], limit: int) -> None:
@@ -33,8 +38,7 @@ class Waiting:
         self._seq = last_seq
         self._last_part = last_part
         self._limit = limit
-        self._messages: deque[Message] = deque()
-        self._lines: dict[str, _Numbers] = {}
+        self._emitted: deque[Emitted] = deque()
         self._parts: dict[str, int] = {}
         self.evicted: Counter[str] = Counter()
         """By line, since the start."""
@@ -42,29 +46,23 @@ class Waiting:
         """How many came and were not evicted here."""
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self._emitted)
 
-    def put(
-        self, line: str, topic: str, decided_at_ns: int, correlation: bytes | None, encode: Callable[[int], bytes]
-    ) -> bool:
-        """Number and append a decision; `encode` makes its payload from `part`. Whether it is alone there."""
-        numbers = self._lines.get(line) or self._lines.setdefault(line, _Numbers(self._last_part(line)))
-        with numbers.lock:
-            part = numbers.part + 1
-            payload = encode(part)
-            numbers.part = part
-            with self._lock:
-                self._seq += 1
-                self._messages.append(Message(self._seq, line, topic, payload, decided_at_ns, correlation))
-                self._parts[line] = part
-                if len(self._messages) > self._limit:
-                    self.evicted[self._messages.popleft().line] += 1
-                else:
-                    self.seen += 1
-                return len(self._messages) == 1
+    def put(self, decision: Decision, topic: str, model: ModelInfo, correlation: bytes | None) -> bool:
+        """Number and append a decision. Whether it is alone there."""
+        line = decision.line
+        with self._lock:
+            self._seq += 1
+            self._parts[line] = part = self._parts.get(line, self._last_part(line)) + 1
+            self._emitted.append(Emitted(self._seq, part, decision, topic, model, correlation))
+            if len(self._emitted) > self._limit:
+                self.evicted[self._emitted.popleft().decision.line] += 1
+            else:
+                self.seen += 1
+            return len(self._emitted) == 1
 
-    def take(self) -> tuple[deque[Message], dict[str, int]]:
+    def take(self) -> tuple[deque[Emitted], dict[str, int]]:
         """Everything that waits, in order, and the last numbers of the lines up to there."""
         with self._lock:
-            taken, self._messages = self._messages, deque()
+            taken, self._emitted = self._emitted, deque()
             return taken, dict(self._parts)

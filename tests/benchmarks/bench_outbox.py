@@ -1,6 +1,7 @@
 """How long `emit` takes, and how many decisions per second reach a local mosquitto.
 
-Run by hand: `python tests/benchmarks/bench_outbox.py`. It needs gcc and mosquitto. The disk is the one under the temporary directory (TMPDIR).
+By hand: `python tests/benchmarks/bench_outbox.py`. It needs gcc and mosquitto. The disk is the one under the
+temporary directory (TMPDIR).
 """
 
 import argparse
@@ -21,7 +22,7 @@ TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 from conftest import Mosquitto, a_free_port  # noqa: E402
-from delivery import TOPIC, deliver  # noqa: E402
+from delivery import MODEL, TOPIC, decision, deliver  # noqa: E402
 from slow_disk import slow_fsync  # noqa: E402
 
 QUEUE = 1000
@@ -35,8 +36,9 @@ def time_emits(path: Path, port: int, count: int, per_second: float) -> dict[str
     begin = time.perf_counter()
     for number in range(count):
         time.sleep(max(0.0, begin + number / per_second - time.perf_counter()))
+        made = decision()
         before = time.perf_counter_ns()
-        delivery.emit()
+        delivery.publisher.emit(made, TOPIC, MODEL)
         took.append((time.perf_counter_ns() - before) / 1e6)
     assert delivery.delivered()
     assert delivery.publisher.stop([], 10) == 0
