@@ -12,6 +12,10 @@ Invariants:
     8. A file that is damaged, read-only or on a full disk is lived with: what can be read of it is there, and it is
        written again as soon as that is possible. A damaged one is set aside, never written over.
 
+The publisher adds one: a message is handed to MQTT when it is committed; while the disk takes nothing, messages go from
+memory to the broker, after those that are stored, and what the broker has not acknowledged is stored as soon as the
+disk takes it. Until then such a message, and its number, do not survive a power cut.
+
 One thread uses it, after the one that made it.
 """
 
