@@ -106,7 +106,6 @@ class Daemon:
             self._watch()
         finally:
             systemd.notify("STOPPING=1")
-            self._publisher.close()
             for managed in self._lines:
                 managed.line.stop()
             for managed in self._lines:

@@ -81,11 +81,15 @@ class Mosquitto:
             self.process = None
 
 
-@pytest.fixture
-def free_port() -> int:
+def a_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def free_port() -> int:
+    return a_free_port()
 
 
 @pytest.fixture

@@ -2,76 +2,37 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
 from conftest import Mosquitto
+from delivery import Delivery, deliver, until
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.classification import Classification
-from edge.clock import SystemClock
-from edge.decision import Decision, Latency
-from service.messages import ModelInfo
-from service.mqtt import MqttConnection, Will
-from service.outbox import Outbox
-from service.publisher import WAITING_LIMIT, Publisher, Retained
-from service.sections import MqttSection
-
-MODEL = ModelInfo("test", "1.0.0", "int8")
-
-
-def decision() -> Decision:
-    return Decision(
-        line="line1",
-        verdict="reject",
-        classification=Classification(("ok", "scratch"), (0.1, 0.9)),
-        decided_at_ns=time.time_ns(),
-        seq=1,
-        captured_at_ns=time.time_ns(),
-        width=320,
-        height=240,
-        file=None,
-        latency=Latency(0.1, 1.0, 1.5),
-    )
-
-
-@dataclass
-class Rig:
-    publisher: Publisher
-    outbox: Outbox
-    connection: MqttConnection
-    commits: list[str] = field(default_factory=list)
-
-    def emit(self) -> None:
-        self.publisher.emit(decision(), "factory/line1/defects", MODEL)
+from service.publisher import Retained
 
 
 @pytest.fixture
-def rig(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Rig]:
-    outbox = Outbox(tmp_path / "outbox.db", 10_000_000)
-    publisher = Publisher("cell-7", outbox, SystemClock(), ["line1"])
-    settings = MqttSection(port=mosquitto.port)
-    connection = MqttConnection(settings, "edgecls-test", Will("w", b""), 64, publisher.wake)
-    rig = Rig(publisher, outbox, connection)
-    outbox._db.set_trace_callback(lambda text: rig.commits.append(text) if text == "COMMIT" else None)
-    publisher.start(connection, list)
-    assert connection.wait_for_the_first(10)
-    yield rig
-    if publisher.is_alive:
-        publisher.stop([], 5)
+def rig(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[Delivery]:
+    delivery = deliver(tmp_path / "outbox.db", mosquitto.port)
+    assert delivery.connection.wait_for_the_first(10)
+    yield delivery
+    if delivery.publisher.is_alive:
+        delivery.publisher.stop([], 5)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 10) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
+@pytest.fixture
+def commits(rig: Delivery) -> list[str]:
+    """Grows with every transaction."""
+    commits: list[str] = []
+    assert rig.outbox._db is not None
+    rig.outbox._db.set_trace_callback(lambda text: commits.append(text) if text == "COMMIT" else None)
+    return commits
 
 
-def test_everything_leaves_the_outbox(rig: Rig) -> None:
+def test_everything_leaves_the_outbox(rig: Delivery) -> None:
     for _ in range(500):
         rig.emit()
     assert until(lambda: rig.publisher.backlog == 0)
@@ -95,7 +56,7 @@ def heard(mosquitto: Mosquitto) -> Iterator[list[str]]:
     client.loop_stop()
 
 
-def test_the_goodbye_comes_after_the_last_decision(rig: Rig, heard: list[str]) -> None:
+def test_the_goodbye_comes_after_the_last_decision(rig: Delivery, heard: list[str]) -> None:
     for _ in range(1000):
         rig.emit()
     assert rig.publisher.stop([Retained("goodbye", b"{}", qos=1)], 20) == 0
@@ -103,7 +64,7 @@ def test_the_goodbye_comes_after_the_last_decision(rig: Rig, heard: list[str]) -
     assert heard[-1] == "goodbye"
 
 
-def test_the_goodbye_is_said_even_when_time_is_up(rig: Rig, heard: list[str]) -> None:
+def test_the_goodbye_is_said_even_when_time_is_up(rig: Delivery, heard: list[str]) -> None:
     for _ in range(3000):
         rig.emit()
     left = rig.publisher.stop([Retained("goodbye", b"{}", qos=1)], 0)
@@ -111,7 +72,7 @@ def test_the_goodbye_is_said_even_when_time_is_up(rig: Rig, heard: list[str]) ->
     assert left + heard.count("factory/line1/defects") >= 3000
 
 
-def test_what_was_refused_is_offered_to_the_next_connection(rig: Rig, mosquitto: Mosquitto) -> None:
+def test_what_was_refused_is_offered_to_the_next_connection(rig: Delivery, mosquitto: Mosquitto) -> None:
     rules = mosquitto.folder / "rules"
     rules.write_text("topic read #\n")
     mosquitto.stop()
@@ -120,7 +81,7 @@ def test_what_was_refused_is_offered_to_the_next_connection(rig: Rig, mosquitto:
     assert until(lambda: rig.connection.connections == 2)
     for _ in range(5):
         rig.emit()
-    assert until(lambda: rig.publisher._refused)
+    assert until(lambda: rig.publisher._sender._refused)
     time.sleep(0.3)
     assert rig.publisher.backlog == 5
     mosquitto.stop()
@@ -129,38 +90,32 @@ def test_what_was_refused_is_offered_to_the_next_connection(rig: Rig, mosquitto:
     assert until(lambda: rig.publisher.backlog == 0)
 
 
-def test_a_decision_costs_one_write_and_not_two(rig: Rig) -> None:
+def test_a_decision_costs_one_write_and_not_two(rig: Delivery, commits: list[str]) -> None:
     """The removal of what was acknowledged travels with the next decision."""
     for _ in range(20):
         rig.emit()
         time.sleep(0.02)
     assert until(lambda: rig.publisher.backlog == 0)
-    assert len(rig.commits) <= 23
+    assert len(commits) <= 23
 
 
-def test_a_burst_shares_its_writes(rig: Rig) -> None:
+def test_a_burst_shares_its_writes(rig: Delivery, commits: list[str]) -> None:
     for _ in range(400):
         rig.emit()
     assert until(lambda: rig.publisher.backlog == 0)
-    assert len(rig.commits) < 100
+    assert len(commits) < 20
 
 
-def test_emit_does_not_hang_on_a_dead_disk_when_the_daemon_ends(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    rig.outbox._db.execute("PRAGMA query_only = ON")
-    for _ in range(WAITING_LIMIT):
-        rig.emit()
-    rig.publisher.close()
-    rig.emit()  # would wait for ever otherwise
-    rig.publisher.stop([], 0.5)
-    assert "the outbox cannot be written" in caplog.text
-    assert f"{WAITING_LIMIT + 1} decisions could not be stored: they are lost" in caplog.text
-
-
-def test_a_disk_that_recovers_loses_nothing(rig: Rig) -> None:
+def test_a_disk_that_recovers_loses_nothing(rig: Delivery, caplog: pytest.LogCaptureFixture) -> None:
+    assert rig.outbox._db is not None
     rig.outbox._db.execute("PRAGMA query_only = ON")
     for _ in range(50):
         rig.emit()
-    time.sleep(0.3)
-    rig.outbox._db.execute("PRAGMA query_only = OFF")
     assert until(lambda: rig.publisher.backlog == 0)
-    assert rig.outbox.last_part("line1") == 50
+    assert "decisions wait in memory" in rig.publisher.problem
+    rig.outbox._db.execute("PRAGMA query_only = OFF")
+    assert until(lambda: rig.publisher.problem == "")
+    rig.emit()
+    assert until(lambda: rig.publisher.backlog == 0)
+    assert rig.outbox.last_part("line1") == 51
+    assert caplog.text.count("the outbox cannot be written") == 1
