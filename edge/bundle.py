@@ -85,6 +85,7 @@ class Manifest(_Strict):
     task: Literal["classification"]
     labels: list[str] = Field(min_length=2)
     pass_label: str
+    absent_label: str | None = None
     input: InputSection
     files: list[FileSection] = Field(min_length=1)
     golden: GoldenSection
@@ -95,6 +96,8 @@ class Manifest(_Strict):
     def _consistent(self) -> Self:
         if self.pass_label not in self.labels:
             raise ValueError(f"pass_label {self.pass_label!r} is not one of labels {self.labels}")
+        if self.absent_label is not None and self.absent_label not in set(self.labels) - {self.pass_label}:
+            raise ValueError(f"absent_label {self.absent_label!r} is not one of labels, or is the pass_label")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels has the same label twice")
         missing = {f.precision for f in self.files} - set(self.golden.scores)

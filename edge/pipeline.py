@@ -1,18 +1,20 @@
-"""The path of a frame, top to bottom: preprocess, infer, classify, decide.
+"""The path of a frame, top to bottom: look, preprocess, infer, classify, decide.
 
-    source -> Frame -> preprocess -> infer -> classify -> decide -> Decision -> emit
-                       (writes the    (engine)             (or nothing
-                        engine's input)                     to tell)
+    source -> Frame -> look -> preprocess -> infer -> classify -> decide -> Decision -> emit
+                       (is there  (writes the   (engine)             (or nothing
+                        a part?)   engine's input)                    to tell)
 
 One pipeline belongs to one line and is used by that line's inspecting thread. The buffers on its path are made once,
 by the source, the preprocessor and the backend; what is allocated per frame is as small as a few scores.
 """
 
+from collections.abc import Iterable
+
 from edge.backends import Backend
 from edge.classification import Classification
 from edge.clock import Clock
-from edge.decision import Decider, Decision, Latency
-from edge.frame import Frame
+from edge.decision import Decider, Decision, Evidence, Ruling, Subject
+from edge.frame import Frame, Image
 from edge.preprocess import InputSpec, Preprocessor, Roi
 
 
@@ -23,7 +25,7 @@ class Pipeline:
         backend: the engine; the pipeline writes its input and reads its scores.
         spec: what the model expects.
         labels: in the model's order.
-        decider: turns classifications into verdicts.
+        decider: turns classifications into rulings.
         clock: for the timestamps and latencies.
         roi: region of interest; the whole frame when None.
     """
@@ -42,42 +44,53 @@ class Pipeline:
         self._labels = labels
         self._decider = decider
         self._clock = clock
-        self._preprocess = Preprocessor(spec, backend.input, roi)
+        self._roi = roi
+        self._preprocess = Preprocessor(spec, backend.input)
 
-    def inspect(self, frame: Frame) -> Decision | None:
-        """Look at one frame; the decision, or None when there is nothing new to tell.
+    def inspect(self, frame: Frame) -> list[Decision]:
+        """Look at one frame; the decisions that it leads to, mostly none.
 
         Raises:
             BadFrameError: this frame cannot be used.
             BackendError: the engine failed.
         """
+        region = self._roi.view(frame.image) if self._roi else frame.image
+        subject = self._decider.look(region, frame.captured_at_ns)
+        if subject is not None:
+            self._decider.take(self._evidence(frame, region, subject))
+        return self._decisions(frame.line, self._decider.rulings(), frame.captured_at_ns)
+
+    def finish(self, line: str) -> list[Decision]:
+        """The decisions on what is still in view when no frame follows."""
+        return self._decisions(line, self._decider.finish(), None)
+
+    def classify(self) -> Classification:
+        """The scores that the last inference left, with their labels."""
+        return Classification(self._labels, tuple(self._backend.scores[0].tolist()))
+
+    def _evidence(self, frame: Frame, region: Image, subject: Subject) -> Evidence:
         start_ns = self._clock.monotonic_ns()
-        self._preprocess(frame.image)
+        self._preprocess(region)
+        if subject.background is not None:
+            self._preprocess.blank(subject.background, subject.start, subject.stop, subject.axis)
         preprocessed_ns = self._clock.monotonic_ns()
         self._backend.infer()
         inferred_ns = self._clock.monotonic_ns()
-        classification = self.classify()
-        verdict = self._decider.decide(classification)
-        if verdict is None:
-            return None
-        decided_at_ns = self._clock.now_ns()
-        return Decision(
-            line=frame.line,
-            verdict=verdict,
-            classification=classification,
-            decided_at_ns=decided_at_ns,
+        return Evidence(
+            self.classify(),
             seq=frame.seq,
             captured_at_ns=frame.captured_at_ns,
             width=frame.width,
             height=frame.height,
             file=frame.file,
-            latency=Latency(
-                preprocess=(preprocessed_ns - start_ns) / 1e6,
-                infer=(inferred_ns - preprocessed_ns) / 1e6,
-                total=(decided_at_ns - frame.captured_at_ns) / 1e6,
-            ),
+            preprocess_ms=(preprocessed_ns - start_ns) / 1e6,
+            infer_ms=(inferred_ns - preprocessed_ns) / 1e6,
         )
 
-    def classify(self) -> Classification:
-        """The scores that the last inference left, with their labels."""
-        return Classification(self._labels, tuple(self._backend.scores[0].tolist()))
+    def _decisions(self, line: str, rulings: Iterable[Ruling], captured_at_ns: int | None) -> list[Decision]:
+        now_ns = self._clock.now_ns()
+        decisions = []
+        for ruling in rulings:
+            since_ns = captured_at_ns or (ruling.evidence.captured_at_ns if ruling.evidence else now_ns)
+            decisions.append(Decision(line, ruling, now_ns, (now_ns - since_ns) / 1e6))
+        return decisions

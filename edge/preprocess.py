@@ -4,6 +4,7 @@ The normalisation (mean, std) is inside the model's graph, so that what is writt
 into the engine's input.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -77,26 +78,20 @@ class Preprocessor:
     Args:
         spec: what the model expects.
         target: (1, height, width, channels) uint8, usually the engine's own input.
-        roi: region of interest; the whole frame when None.
     """
 
-    def __init__(self, spec: InputSpec, target: Image, roi: Roi | None = None) -> None:
+    def __init__(self, spec: InputSpec, target: Image) -> None:
         if target.shape != spec.shape or target.dtype != np.uint8:
             raise ValueError(f"input buffer is {target.dtype} {target.shape}, the model wants uint8 {spec.shape}")
         self._spec = spec
         self._target = target[0]
-        self._roi = roi
         self._bgr = target[0] if spec.colour == "BGR" else np.empty((spec.height, spec.width, 3), np.uint8)
+        self._placed = (0, 0, spec.height, spec.width)
+        self._other: Preprocessor | None = None
         self._place: Callable[[Image], Image] = self._letterbox if spec.resize == "letterbox" else self._whole
 
     def __call__(self, image: Image) -> None:
-        """Write `image` ((height, width, 3) uint8, BGR) into the input buffer.
-
-        Raises:
-            BadFrameError: the region of interest does not lie within the image.
-        """
-        if self._roi is not None:
-            image = self._roi.view(image)
+        """Write `image` ((height, width, 3) uint8, BGR) into the input buffer."""
         area = self._place(image)
         height, width = area.shape[:2]
         # INTER_AREA averages when it shrinks (small defects survive, noise does not alias); it cannot enlarge well.
@@ -104,6 +99,32 @@ class Preprocessor:
         cv2.resize(image, (width, height), dst=area, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         if self._spec.colour != "BGR":
             cv2.cvtColor(self._bgr, _CONVERSION[self._spec.colour], dst=self._target)
+
+    @property
+    def area(self) -> Image:
+        """(height, width, channels) uint8: where in the input buffer the last image lies."""
+        top, left, height, width = self._placed
+        area: Image = self._target[top : top + height, left : left + width]
+        return area
+
+    def blank(self, background: Image, start: float, stop: float, axis: int) -> None:
+        """Put the background in place of everything outside of [start, stop) in what was written last.
+
+        Args:
+            background: (height, width, 3) uint8, BGR, of the aspect ratio of that image.
+            start: a share of the image's width (`axis` 0) or height (`axis` 1), 0 to 1.
+            stop: the same.
+            axis: 0 along x, 1 along y.
+        """
+        if self._other is None:
+            self._other = Preprocessor(self._spec, np.empty_like(self._target[np.newaxis]))
+        self._other(background)
+        here, there = self.area, self._other.area
+        if axis == 1:
+            here, there = here.swapaxes(0, 1), there.swapaxes(0, 1)
+        first, last = int(start * here.shape[1]), math.ceil(stop * here.shape[1])
+        here[:, :first] = there[:, :first]
+        here[:, last:] = there[:, last:]
 
     def _whole(self, _image: Image) -> Image:
         return self._bgr
@@ -113,5 +134,6 @@ class Preprocessor:
         width = max(1, round(image.shape[1] * scale))
         height = max(1, round(image.shape[0] * scale))
         left, top = (self._spec.width - width) // 2, (self._spec.height - height) // 2
+        self._placed = (top, left, height, width)
         self._bgr[...] = 127
         return self._bgr[top : top + height, left : left + width]

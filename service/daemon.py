@@ -3,7 +3,8 @@
 main                signals, systemd, heartbeat
 capture-LINE        live sources: camera to mailbox
 inspect-LINE        source or mailbox through the pipeline to `emit`
-publish             outbox and MQTT (paho has a thread of its own for the network)
+publish             outbox
+mqtt                the connection to the broker
 embedded-broker     only with `mqtt.host: embedded`
 """
 
@@ -23,18 +24,20 @@ from systemd import daemon as systemd
 from edge.backends import EngineSettings, make_backend
 from edge.bundle import Bundle, load_bundle
 from edge.clock import Clock, SystemClock
-from edge.decision import DecideSettings, Decision, Votes, make_decider
+from edge.deciders import make_decider
+from edge.decision import Decision, Trigger
 from edge.errors import PermanentError
 from edge.pipeline import Pipeline
 from edge.preprocess import Roi
-from edge.sources import CameraSettings, ImagesSettings, SourceSettings, VideoSettings, make_source
+from edge.sources import make_source
 from service.health import LineHealth, temperature_c
 from service.line import Line
-from service.messages import ModelInfo, encode, health_message, state_message, status_message
-from service.mqtt import MqttConnection, Will
+from service.line_settings import decide_settings, source_settings
+from service.messages import ModelInfo, encode, health_message, state_message, status_message, trigger_id
+from service.mqtt import Incoming, MqttConnection, Will
 from service.outbox import Outbox
 from service.publisher import IN_FLIGHT, Publisher, Retained
-from service.sections import CameraSection, LineSection, Settings, VideoSection
+from service.sections import LineSection, Settings
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,8 @@ class Daemon:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._stop = stop
+        self._asked = 0
+        """Triggers that came by SIGUSR1."""
         self._topics = {line.name: line.topic for line in settings.lines}
         # Before the engines are loaded: who tries things out has the time to subscribe before the first message.
         self._stop_broker = _start_embedded_broker(settings)
@@ -96,7 +101,9 @@ class Daemon:
         Raises:
             EdgeError: the embedded broker cannot start.
         """
-        self._publisher.start(self._connection, self._births)
+        if any(managed.line.triggers for managed in self._lines):
+            signal.signal(signal.SIGUSR1, self._signalled)
+        self._publisher.start(self._connection, self._births, self._outbox_changed)
         # A broker that is there gets the very first decision in time; one that is not holds nothing up.
         self._connection.wait_for_the_first(FIRST_CONNECTION_S)
         for managed in self._lines:
@@ -110,6 +117,7 @@ class Daemon:
                 managed.line.stop()
             for managed in self._lines:
                 managed.line.join()
+                self._answer_late(managed.line)
             left = self._publisher.stop(self._farewell(), DRAIN_S)
             self._stop_broker()
         failed = any(managed.line.failed for managed in self._lines)
@@ -134,6 +142,11 @@ class Daemon:
                 for managed in self._lines:
                     self._publisher.retain(self._state(managed.line))
                     self._publisher.retain(self._health(managed))
+            asked, self._asked = self._asked, 0
+            for managed in self._lines:
+                for _ in range(asked):
+                    self._triggered(managed.line, None)
+                self._answer_late(managed.line)
             if not any(managed.line.is_alive for managed in self._lines):
                 return
 
@@ -152,11 +165,8 @@ class Daemon:
             backend.precision,
             backend.name,
         )
-        decide = section.decide
-        decider = make_decider(
-            DecideSettings(decide.per, decide.min_score, Votes(decide.votes.of, decide.votes.need)),
-            bundle.manifest.pass_label,
-        )
+        decide = decide_settings(section, bundle)
+        decider = make_decider(decide, bundle.manifest.pass_label, bundle.manifest.absent_label)
         pipeline = Pipeline(
             backend=backend,
             spec=bundle.manifest.input.spec,
@@ -169,7 +179,10 @@ class Daemon:
         topic = f"{section.topic}/defects"
 
         def emit(decision: Decision) -> None:
-            if section.publish == "all" or decision.verdict != "pass":
+            if decision.trigger is not None:  # who asks gets an answer, a pass too
+                asked = decision.trigger
+                self._publisher.emit(decision, asked.reply_topic or topic, model, asked.correlation)
+            elif section.publish == "all" or decision.ruling.verdict != "pass":
                 self._publisher.emit(decision, topic, model)
 
         source = make_source(section.name, source_settings(section), self._clock)
@@ -180,8 +193,40 @@ class Daemon:
             emit=emit,
             on_change=self._state_changed,
             clock=self._clock,
+            trigger_timeout_s=decide.timeout_s if decide.per == "trigger" else None,
         )
+        if line.triggers is not None:
+            self._connection.subscribe(f"{section.topic}/trigger", lambda message: self._triggered(line, message))
         return _Managed(line)
+
+    def _triggered(self, line: Line, message: Incoming | None) -> None:
+        """Somebody asks for a decision: over MQTT, or without a message by a signal."""
+        if line.triggers is None:
+            return
+        now_ns = self._clock.now_ns()
+        if message is None:
+            line.triggers.add(Trigger(now_ns))
+            return
+        reply_topic = message.response_topic
+        if reply_topic is not None and self._is_ours(reply_topic):
+            log.warning("line %s: a trigger asks for an answer on %s, which is not for answers", line.name, reply_topic)
+            reply_topic = None
+        line.triggers.add(Trigger(now_ns, trigger_id(message.payload), reply_topic, message.correlation))
+
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked += 1  # no lock is taken in a signal handler
+
+    def _is_ours(self, topic: str) -> bool:
+        """Whether others rely on what we say there: an answer must not stand among the states."""
+        kept = {f"{line}/{kind}" for line in self._topics.values() for kind in ("state", "health", "trigger")}
+        return topic in kept or topic.startswith("edgecls/")
+
+    def _answer_late(self, line: Line) -> None:
+        """Answer the triggers whose time is up. The inspecting thread may hang in a source or an engine."""
+        if line.triggers is not None:
+            if not line.is_alive:
+                line.triggers.close(f"line {line.name} has ended: {line.status.reason}")
+            line.triggers.expire(line.status.reason)
 
     @property
     def _status_topic(self) -> str:
@@ -205,6 +250,10 @@ class Daemon:
         states = [self._state(managed.line) for managed in self._lines]
         return [*states, Retained(self._status_topic, self._status("offline"), qos=1)]
 
+    def _outbox_changed(self) -> None:
+        for managed in self._lines:
+            self._publisher.retain(self._state(managed.line))
+
     def _state_changed(self, line: Line) -> None:
         self._publisher.retain(self._state(line))
 
@@ -213,13 +262,14 @@ class Daemon:
             node=self._settings.node,
             line=line.name,
             state=line.status.state,
-            reason=line.status.reason,
+            reason=line.status.reason or self._publisher.problem,
             since_ns=line.status.since_ns,
             now_ns=self._clock.now_ns(),
             counts=line.counts,
+            evicted=self._publisher.evicted.get(line.name, 0),
             ttl_s=TTL_S,
         )
-        return Retained(f"{self._topics[line.name]}/state", encode(message), qos=1)
+        return Retained(f"{self._topics[line.name]}/state", encode(message), qos=1, expiry_s=TTL_S)
 
     def _health(self, managed: _Managed) -> Retained:
         counts = managed.line.counts
@@ -233,7 +283,7 @@ class Daemon:
             queue=self._publisher.backlog,
             temperature=temperature_c(),
         )
-        return Retained(f"{self._topics[managed.line.name]}/health", encode(message), qos=0)
+        return Retained(f"{self._topics[managed.line.name]}/health", encode(message), qos=0, expiry_s=TTL_S)
 
 
 def _start_embedded_broker(settings: Settings) -> Callable[[], None]:
@@ -250,16 +300,6 @@ def _start_embedded_broker(settings: Settings) -> Callable[[], None]:
     broker = EmbeddedBroker(settings.mqtt.port_or_default)
     broker.start()
     return broker.stop
-
-
-def source_settings(section: LineSection) -> SourceSettings:
-    """What `edge` needs to know of a line's source."""
-    source = section.source
-    if isinstance(source, CameraSection):
-        return CameraSettings(source.camera, source.width, source.height, source.fps)
-    if isinstance(source, VideoSection):
-        return VideoSettings(Path(source.video), source.pace, source.loop)
-    return ImagesSettings(source.images)
 
 
 def stop_on_signals() -> threading.Event:

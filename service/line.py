@@ -12,18 +12,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge.clock import Clock
-from edge.decision import Decision
+from edge.decision import Decision, Ruling, Trigger
 from edge.errors import BadFrameError, EdgeError, PermanentError, SourceError
 from edge.frame import Frame
 from edge.pipeline import Pipeline
 from edge.sources import Source
 from edge.sources.latest import LatestFrame
+from edge.trigger import Triggers
 from service.messages import Counts, LineState
 
 log = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 30.0)
 FRAME_TIMEOUT_S = 5.0
+TRIGGER_POLL_S = 0.2
 LATENCIES_KEPT = 4096
 
 
@@ -46,6 +48,8 @@ class Line:
         emit: takes a decision; it does not wait for the disk or the network.
         on_change: called when the state changes, from the inspecting thread.
         clock: the time.
+        trigger_timeout_s: there is a decision when somebody asks for it, and not later than this; None: whenever the
+            pipeline has one.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Line:
         emit: Callable[[Decision], None],
         on_change: Callable[["Line"], None],
         clock: Clock,
+        trigger_timeout_s: float | None = None,
     ) -> None:
         self.name = name
         self._source = source
@@ -64,8 +69,11 @@ class Line:
         self._emit = emit
         self._on_change = on_change
         self._clock = clock
+        self.triggers = Triggers(trigger_timeout_s, clock, self._answer) if trigger_timeout_s is not None else None
         self._stop = threading.Event()
         self._counts = Counts()
+        self._decided = Counts()
+        self._counting = threading.Lock()
         self._mailbox = LatestFrame() if source.live else None
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
@@ -93,7 +101,12 @@ class Line:
     @property
     def counts(self) -> Counts:
         """What it has counted so far."""
-        return replace(self._counts, dropped=self._mailbox.dropped if self._mailbox else 0)
+        return replace(
+            self._decided,
+            frames=self._counts.frames,
+            bad_frames=self._counts.bad_frames,
+            dropped=self._mailbox.dropped if self._mailbox else 0,
+        )
 
     def take_latencies(self) -> dict[str, float | None]:
         """p50, p95 and p99 in milliseconds of the decisions since the last call, None without any."""
@@ -180,34 +193,55 @@ class Line:
 
     def _inspect_all(self, read: Callable[[], Frame | None]) -> None:
         while not self._stop.is_set():
+            if self.triggers is not None and self._source.on_demand and not self.triggers.wait(TRIGGER_POLL_S):
+                self._become("inspecting", "")  # a frame is taken when somebody asks for it
+                continue
             try:
                 frame = read()
                 if frame is None:
                     break
-                decision = self._pipeline.inspect(frame)
+                self._inspect(frame)
             except BadFrameError as error:
                 log.warning("line %s: %s", self.name, error)
                 self._counts = replace(self._counts, bad_frames=self._counts.bad_frames + 1)
-                continue
-            self._count(decision)
-            self._become("inspecting", "")
-            if decision is not None:
-                self._emit(decision)
+        for decision in self._pipeline.finish(self.name):
+            self._tell(decision)
         self._become("waiting", "stopped" if self._stop.is_set() else "the source has ended")
 
-    def _count(self, decision: Decision | None) -> None:
-        counts = replace(self._counts, frames=self._counts.frames + 1)
-        if decision is not None:
-            self._latencies_ms.append(decision.latency.total)
-            verdict = decision.verdict
-            counts = replace(
+    def _inspect(self, frame: Frame) -> None:
+        """One frame; with triggers, only one that somebody waits for is looked at."""
+        wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
+        decisions = self._pipeline.inspect(frame) if wanted else []
+        self._counts = replace(self._counts, frames=self._counts.frames + 1)
+        self._become("inspecting", "")
+        for decision in decisions:
+            if self.triggers is None:
+                self._tell(decision)
+            else:
+                # A picture that was taken because it was asked for answers one; what passes by answers all who wait.
+                one = 1 if self._source.on_demand else None
+                self.triggers.answer(decision.ruling, frame.captured_at_ns, one)
+
+    def _answer(self, trigger: Trigger, ruling: Ruling) -> None:
+        now_ns = self._clock.now_ns()
+        total_ms = (now_ns - ruling.evidence.captured_at_ns) / 1e6 if ruling.evidence else None
+        self._tell(Decision(self.name, ruling, now_ns, total_ms, trigger))
+
+    def _tell(self, decision: Decision) -> None:
+        """Count a decision and hand it over. Called by the inspecting thread, and for time-outs by others."""
+        verdict = decision.ruling.verdict
+        with self._counting:
+            if decision.total_ms is not None:
+                self._latencies_ms.append(decision.total_ms)
+            counts = self._decided
+            self._decided = replace(
                 counts,
                 decisions=counts.decisions + 1,
                 passes=counts.passes + (verdict == "pass"),
                 rejects=counts.rejects + (verdict == "reject"),
                 reviews=counts.reviews + (verdict == "review"),
             )
-        self._counts = counts
+        self._emit(decision)
 
     def _become(self, state: LineState, reason: str) -> None:
         if (state, reason) == (self.status.state, self.status.reason):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edge.clock import rfc3339
-from edge.decision import Decision
+from edge.decision import Decision, Evidence
 
 LineState = Literal["waiting", "inspecting", "blind", "fault"]
 Json = dict[str, Any]
@@ -34,40 +34,77 @@ class Counts:
 
 
 def decision_message(decision: Decision, *, node: str, model: ModelInfo, part: int, message_id: str) -> Json:
-    """A message on `TOPIC/defects`. `late` is set when it is sent."""
-    classification = decision.classification
-    frame: Json = {
-        "seq": decision.seq,
-        "captured_at": rfc3339(decision.captured_at_ns),
-        "width": decision.width,
-        "height": decision.height,
-    }
-    if decision.file is not None:
-        frame["file"] = decision.file
-    return {
+    """A message on `TOPIC/defects`. `late`, the last key, is set when it is sent."""
+    ruling = decision.ruling
+    message: Json = {
         "schema": "edgecls/decision/1",
         "id": message_id,
         "ts": rfc3339(decision.decided_at_ns),
         "node": node,
         "line": decision.line,
         "part": part,
-        "verdict": decision.verdict,
+        "verdict": ruling.verdict,
+        **_what_was_seen(ruling.evidence),
+        "model": {"name": model.name, "version": model.version, "precision": model.precision},
+        "latency_ms": _latencies(ruling.evidence, decision.total_ms),
+    }
+    if ruling.reason:
+        message["reason"] = ruling.reason
+    if ruling.seen is not None:
+        seen = ruling.seen
+        message["seen"] = {"frames": seen.frames, "votes": dict(seen.votes), "dwell_ms": round(seen.dwell_ms, 1)}
+    if decision.trigger is not None:
+        received_at_ns = decision.trigger.received_at_ns
+        message["trigger"] = {
+            "id": decision.trigger.id,
+            "received_at": rfc3339(received_at_ns),
+            "wait_ms": round(max(0, decision.decided_at_ns - received_at_ns) / 1e6, 3),
+        }
+    return {**message, "late": False}
+
+
+def _what_was_seen(evidence: Evidence | None) -> Json:
+    if evidence is None:
+        return {"label": None, "score": None, "scores": {}, "frame": None}
+    classification = evidence.classification
+    frame: Json = {
+        "seq": evidence.seq,
+        "captured_at": rfc3339(evidence.captured_at_ns),
+        "width": evidence.width,
+        "height": evidence.height,
+    }
+    if evidence.file is not None:
+        frame["file"] = evidence.file
+    scores = zip(classification.labels, classification.scores, strict=True)
+    return {
         "label": classification.label,
         "score": round(classification.score, 4),
-        "scores": {label: round(s, 4) for label, s in zip(classification.labels, classification.scores, strict=True)},
+        "scores": {label: round(score, 4) for label, score in scores},
         "frame": frame,
-        "model": {"name": model.name, "version": model.version, "precision": model.precision},
-        "latency_ms": {
-            "preprocess": round(decision.latency.preprocess, 3),
-            "infer": round(decision.latency.infer, 3),
-            "total": round(decision.latency.total, 3),
-        },
-        "late": False,
+    }
+
+
+def _latencies(evidence: Evidence | None, total_ms: float | None) -> Json | None:
+    if evidence is None or total_ms is None:
+        return None
+    return {
+        "preprocess": round(evidence.preprocess_ms, 3),
+        "infer": round(evidence.infer_ms, 3),
+        "total": round(total_ms, 3),
     }
 
 
 def state_message(
-    *, node: str, line: str, state: LineState, reason: str, since_ns: int, now_ns: int, counts: Counts, ttl_s: int
+    *,
+    node: str,
+    line: str,
+    state: LineState,
+    reason: str,
+    since_ns: int,
+    now_ns: int,
+    counts: Counts,
+    evicted: int,
+    ttl_s: int,
 ) -> Json:
     """A retained message on `TOPIC/state`. A subscriber that hears nothing for `ttl_s` no longer knows the state."""
     return {
@@ -87,6 +124,7 @@ def state_message(
             "pass": counts.passes,
             "reject": counts.rejects,
             "review": counts.reviews,
+            "evicted": evicted,
         },
     }
 
@@ -128,6 +166,21 @@ def status_message(
         "version": version,
         "lines": [{"name": name, "topic": topic} for name, topic in lines.items()],
     }
+
+
+TRIGGER_BYTES, TRIGGER_ID = 4096, 128
+"""The longest payload of a trigger that is looked into, and the longest `id` in it, in characters."""
+
+
+def trigger_id(payload: bytes) -> str | None:
+    """What the sender of a trigger calls it: `id` of a JSON object. Any other payload is a trigger without one."""
+    if not payload.startswith(b"{") or len(payload) > TRIGGER_BYTES:
+        return None
+    try:
+        given = json.loads(payload).get("id")
+    except (ValueError, RecursionError):
+        return None
+    return given if isinstance(given, str) and len(given) <= TRIGGER_ID and given.isprintable() else None
 
 
 def encode(message: Json) -> bytes:

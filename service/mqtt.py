@@ -177,10 +177,6 @@ class MqttConnection:
         """
         return self._window.take_answers()
 
-    def renew_if_refused(self) -> bool:
-        """Whether everything in flight has to be handed over again: never, it is carried over to MQTT 3.1.1."""
-        return False
-
     def stop(self) -> None:
         """Say goodbye (so that the broker drops the will) and end the thread."""
         self._ending.set()

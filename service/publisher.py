@@ -47,6 +47,8 @@ class Retained:
     topic: str
     payload: bytes
     qos: int
+    expiry_s: int | None = None
+    """For how long the broker may keep it; MQTT 5 only."""
 
 
 class Publisher:
@@ -165,7 +167,6 @@ class Publisher:
                 self._clock.sleep(early_ns / 1e9)
             round_ns = self._clock.monotonic_ns()
             self._woken.clear()
-            self._sender.renew_if_refused()
             self._take_acknowledged()
             self._store()
             if self._connection.connected:
@@ -299,7 +300,7 @@ class Publisher:
         with self._lock:
             messages, self._retained = list(self._retained.values()), {}
         for message in messages:
-            self._sender.send_retained(message.topic, message.payload, message.qos)
+            self._sender.send_retained(message.topic, message.payload, message.qos, message.expiry_s)
 
     def _send_decisions(self) -> None:
         """What is in memory goes out unstored only while the disk takes nothing."""

@@ -4,7 +4,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
 
 from edge.backends import BackendName
 from edge.bundle import Precision
+from edge.decision import Per, PresenceBy
 from service.yaml_lines import shown
 
 UpTo65535 = Annotated[int, Field(ge=1, le=65535)]
@@ -212,12 +213,43 @@ class VotesSection(Section):
             yield key, f"need is {need} and cannot be more than of, which is {of}; change one of them"
 
 
+class DwellSection(Section):
+    """`decide.dwell`: how long a part is in view."""
+
+    min_frames: Annotated[int, Field(ge=1, le=1000)] = 3
+    max_s: Annotated[float, Field(ge=0.1, le=86400)] = 60.0
+
+
+Score = Annotated[float, Field(ge=0, le=1)]
+
+
 class DecideSection(Section):
     """`decide`: when there is a decision and what it takes."""
 
-    per: Literal["frame", "change"] = "change"
-    min_score: Annotated[float, Field(ge=0, le=1)] = 0.6
+    per: Per = "part"
+    min_score: Score = 0.6
+    thresholds: dict[str, Score] = Field(default_factory=dict)
     votes: VotesSection = VotesSection()
+    presence: PresenceBy = "auto"
+    dwell: DwellSection = DwellSection()
+    cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    timeout_s: Annotated[float, Field(ge=0.01, le=3600)] = 1.0
+
+    @classmethod
+    def across(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        per = given.get("per", "part")
+        for key, kinds in _ONLY_WITH.items():
+            if key in given and per in get_args(Per) and per not in kinds:
+                yield key, f"has no effect with per: {per}; it is for per: {' and '.join(kinds)}; remove it"
+
+
+_ONLY_WITH: dict[str, tuple[Per, ...]] = {
+    "votes": ("part", "change"),
+    "presence": ("part",),
+    "dwell": ("part",),
+    "cooldown_s": ("part",),
+    "timeout_s": ("trigger",),
+}
 
 
 class LineSection(Section):

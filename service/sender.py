@@ -14,8 +14,6 @@ log = logging.getLogger(__name__)
 
 IN_FLIGHT = 64
 READ_AHEAD = 256
-OVERHEAD = 64
-"""Bytes of a PUBLISH packet beside topic, payload and correlation, at most."""
 _NOT_LATE = b'"late":false}'
 _LATE = b'"late":true}'
 
@@ -34,7 +32,7 @@ class Sender:
         self._outbox = outbox
         self._clock = clock
         self._in_flight: dict[int, int] = {}
-        """Message id of paho to `seq`, 0 for a retained message."""
+        """What the connection calls it to `seq`, 0 for a retained message."""
         self._sent_before: set[int] = set()
         """What was in flight when the present connection began."""
         self._sent_up_to = 0
@@ -51,13 +49,6 @@ class Sender:
     def in_flight(self) -> set[int]:
         """The decisions on their way, by `seq`; 0 stands for the retained messages."""
         return set(self._in_flight.values())
-
-    def renew_if_refused(self) -> None:
-        """Change over to MQTT 3.1.1 when the broker asks for it; everything is handed over again then."""
-        if self._connection.renew_if_refused():
-            self._in_flight.clear()
-            self._sent_before.clear()
-            self.begin_again()
 
     def begin_again(self) -> None:
         """With the oldest decision. Those that are in flight or acknowledged are skipped then."""
@@ -86,16 +77,16 @@ class Sender:
         self._start_over, self._refused = self._refused, False
         return True
 
-    def send_retained(self, topic: str, payload: bytes, qos: int) -> None:
+    def send_retained(self, topic: str, payload: bytes, qos: int, expiry_s: int | None) -> None:
         """At once, before any decision that was not sent yet."""
-        mid = self._connection.publish(topic, payload, qos=qos, retain=True)
+        mid = self._connection.publish(topic, payload, qos=qos, retain=True, expiry_s=expiry_s)
         if mid is not None and qos:
             self._in_flight[mid] = 0
 
     def send_decisions(self, acknowledged: Collection[int], in_memory: Mapping[int, Message]) -> list[Message]:
         """As many as there is room for, the oldest first: what is stored, then what is in memory alone.
 
-        What was in flight when a connection broke is sent again by paho, before anything new.
+        What was in flight when a connection broke is sent again by the connection, before anything new.
 
         Returns:
             Those that no broker will ever take; they are not tried again.
@@ -111,16 +102,12 @@ class Sender:
         skipped = self.in_flight.union(acknowledged)
         while room > 0 and (message := self._next(skipped, in_memory)):
             try:
-                why = self._why_too_large(message)
-                if not why and not self._send(message):
+                if not self._send(message):
                     break
-            except ValueError as error:  # a damaged topic or payload holds nobody up
-                why = f"MQTT cannot carry it ({error})"
-            if why:
-                self._tell_once(f"line {message.line}: a decision is given up: {why}")
-                hopeless.append(message)
-            else:
                 room -= 1
+            except ValueError as error:  # a damaged topic or payload holds nobody up
+                self._tell_once(f"line {message.line}: a decision is given up: MQTT cannot carry it ({error})")
+                hopeless.append(message)
             self._sent_up_to = message.seq
         return hopeless
 
@@ -136,13 +123,6 @@ class Sender:
             if not self._ahead:
                 break
         return next((m for seq, m in in_memory.items() if seq > self._sent_up_to and seq not in skipped), None)
-
-    def _why_too_large(self, message: Message) -> str:
-        size = len(message.topic.encode()) + len(message.payload) + len(message.correlation or b"") + OVERHEAD
-        largest = self._connection.largest
-        if largest is not None and size > largest:
-            return f"it needs up to {size} bytes and the broker takes {largest}: raise the broker's maximum packet size"
-        return ""
 
     def _send(self, message: Message) -> bool:
         payload = self._payload(message)

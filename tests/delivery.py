@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.classification import Classification
 from edge.clock import SystemClock
-from edge.decision import Decision, Latency
+from edge.decision import Decision, Evidence, Ruling
 from service.messages import ModelInfo
 from service.mqtt import MqttConnection, Will
 from service.outbox import Outbox
@@ -19,18 +19,9 @@ TOPIC = "factory/line1/defects"
 
 
 def decision(line: str = "line1") -> Decision:
-    return Decision(
-        line=line,
-        verdict="reject",
-        classification=Classification(("ok", "scratch"), (0.1, 0.9)),
-        decided_at_ns=time.time_ns(),
-        seq=1,
-        captured_at_ns=time.time_ns(),
-        width=320,
-        height=240,
-        file=None,
-        latency=Latency(0.1, 1.0, 1.5),
-    )
+    now_ns = time.time_ns()
+    scores = Classification(("ok", "scratch"), (0.1, 0.9))
+    return Decision(line, Ruling("reject", Evidence(scores, 1, now_ns, 320, 240, None, 0.1, 1.0)), now_ns, 1.5)
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 20) -> bool:

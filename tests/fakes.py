@@ -31,6 +31,7 @@ class ScriptedSource:
 
     def __init__(self, script: Sequence[EdgeError | None], *, live: bool = False, line: str = "line1") -> None:
         self.live = live
+        self.on_demand = not live
         self._line = line
         self._script = script
         self._next = 0

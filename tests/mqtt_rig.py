@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from delivery import decision
 
-from edge.classification import Classification
 from edge.clock import SystemClock
-from edge.decision import Decision, Latency
 from service.messages import ModelInfo
 from service.mqtt import MqttConnection, Will
 from service.outbox import Outbox
@@ -89,11 +88,7 @@ class Device:
 
     def emit(self, count: int) -> None:
         for _ in range(count):
-            now = time.time_ns()
-            scores = Classification(("ok", "scratch"), (0.1, 0.9))
-            self._publisher.emit(
-                Decision("line1", "reject", scores, now, 1, now, 320, 240, None, Latency(0.1, 1.0, 1.5)), DEFECTS, MODEL
-            )
+            self._publisher.emit(decision(), DEFECTS, MODEL)
 
     def stop(self, timeout_s: float = 10) -> int:
         return self._publisher.stop([], timeout_s)

@@ -46,6 +46,9 @@ class Source(Protocol):
     live: bool
     """True when frames come at their own pace and an old one is worthless; False when none may be lost."""
 
+    on_demand: bool
+    """True when a frame is there as soon as it is asked for; False when frames come at a pace."""
+
     def open(self) -> None:
         """Get ready to read.
 

@@ -13,6 +13,7 @@ class CameraSource:
     """A V4L2 camera. Frames come at the camera's pace."""
 
     live = True
+    on_demand = False
 
     def __init__(
         self, line: str, camera: str | int, *, width: int | None, height: int | None, fps: float | None, clock: Clock

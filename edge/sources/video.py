@@ -24,6 +24,7 @@ class VideoSource:
         self._path = path
         self._clock = clock
         self._realtime = realtime
+        self.on_demand = not realtime
         self._loop = loop
         self._capture: cv2.VideoCapture | None = None
         self._buffer: Image | None = None

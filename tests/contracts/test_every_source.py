@@ -51,3 +51,7 @@ def test_every_frame_once_in_order_and_then_the_end(make: Callable[[Path], Sourc
 
 def test_a_file_is_not_live(make: Callable[[Path], Source], tmp_path: Path) -> None:
     assert make(tmp_path).live is False
+
+
+def test_a_file_is_there_as_soon_as_it_is_asked_for(make: Callable[[Path], Source], tmp_path: Path) -> None:
+    assert make(tmp_path).on_demand is True

@@ -11,7 +11,8 @@ from fakes import ScriptedSource
 from edge.backends import EngineSettings, make_backend
 from edge.bundle import load_bundle
 from edge.clock import SystemClock
-from edge.decision import DecideSettings, Decision, make_decider
+from edge.deciders import make_decider
+from edge.decision import DecideSettings, Decision
 from edge.errors import BadFrameError, SourceError, SourceNotUsableError
 from edge.frame import Frame
 from edge.pipeline import Pipeline
@@ -81,7 +82,8 @@ def test_a_live_source_goes_through_the_mailbox(pipeline: Pipeline) -> None:
     source = ScriptedSource([None] * 50, live=True)
     line, states, decisions = work(source, pipeline)
     assert line.counts.frames + line.counts.dropped == 50
-    assert decisions[-1].seq == 49
+    assert decisions[-1].ruling.evidence is not None
+    assert decisions[-1].ruling.evidence.seq == 49
     assert states[-1] == ("waiting", "the source has ended")
     assert not [t for t in threading.enumerate() if "line1" in t.name]
 

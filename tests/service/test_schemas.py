@@ -22,8 +22,6 @@ DECISION, _, TIMEOUT = examples("decision")
         {"scores": {"ok": 0.5, "scratch": 0.5}},
         {"frame": DECISION["frame"]},
         {"latency_ms": DECISION["latency_ms"]},
-        {"reason": "the camera was late"},
-        {"seen": {"frames": 0, "votes": {}, "dwell_ms": 0}},
     ],
     ids="".join,
 )

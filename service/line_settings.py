@@ -1,0 +1,49 @@
+"""From the configuration of a line to what `edge` needs to know of it."""
+
+from pathlib import Path
+
+from edge.bundle import Bundle
+from edge.decision import DecideSettings, Dwell, Votes
+from edge.errors import PermanentError
+from edge.sources import CameraSettings, ImagesSettings, SourceSettings, VideoSettings
+from service.sections import CameraSection, LineSection, VideoSection
+
+
+def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
+    """What `edge` needs to know of how a line decides.
+
+    Raises:
+        PermanentError: it names a label that the model does not know.
+    """
+    decide = section.decide
+    for label in decide.thresholds:
+        if label not in bundle.labels:
+            raise PermanentError(
+                f"line {section.name}: decide.thresholds names {label!r}, which model {bundle.manifest.name} does not "
+                f"know: its labels are {', '.join(bundle.labels)}"
+            )
+    if decide.presence == "label" and bundle.manifest.absent_label is None:
+        raise PermanentError(
+            f"line {section.name}: decide.presence: label needs a model with an absent_label, and "
+            f"{bundle.manifest.name} has none: use background"
+        )
+    return DecideSettings(
+        per=decide.per,
+        min_score=decide.min_score,
+        thresholds=decide.thresholds,
+        votes=Votes(decide.votes.of, decide.votes.need),
+        presence=decide.presence,
+        dwell=Dwell(decide.dwell.min_frames, decide.dwell.max_s),
+        cooldown_s=decide.cooldown_s,
+        timeout_s=decide.timeout_s,
+    )
+
+
+def source_settings(section: LineSection) -> SourceSettings:
+    """What `edge` needs to know of a line's source."""
+    source = section.source
+    if isinstance(source, CameraSection):
+        return CameraSettings(source.camera, source.width, source.height, source.fps)
+    if isinstance(source, VideoSection):
+        return VideoSettings(Path(source.video), source.pace, source.loop)
+    return ImagesSettings(source.images)
