@@ -36,7 +36,7 @@ lines:
   - name: line1
     topic: factory/line1
     source: {{video: {clip}, pace: {pace}}}
-    decide: {{per: frame}}
+    decide: {{per: {per}}}
     publish: all
 """
 
@@ -48,7 +48,7 @@ class Subscriber:
         self.messages: list[dict[str, Any]] = []
         self.all_here = threading.Event()
         self._total = total
-        self._bar = tqdm(total=total, unit="frame", file=sys.stderr, disable=None)
+        self._bar = tqdm(total=total, unit="message", file=sys.stderr, disable=None)
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.on_connect = lambda client, *_: client.subscribe(TOPIC, qos=1)
         self._client.on_message = self._received
@@ -82,25 +82,29 @@ class Subscriber:
 
 
 def main() -> int:
-    """Run the demo; 0 when the daemon ended well and every frame's message arrived."""
+    """Run the demo; 0 when the daemon ended well and a message for every frame, or every part, arrived."""
     parser = argparse.ArgumentParser(prog="./install.sh demo", description="See edgecls inspect a clip.")
     parser.add_argument("--realtime", action="store_true", help="at the speed of the clip, not as fast as possible")
     parser.add_argument(
         "--model", type=Path, default=ROOT / "models/surface-demo", metavar="DIR", help="another bundle"
     )
+    parser.add_argument("--per", choices=("frame", "part"), default="frame", help="a message for each (default: frame)")
     args = parser.parse_args()
     truth = json.loads(TRUTH.read_text(encoding="utf-8"))
+    expected = len(truth["frames"]) if args.per == "frame" else len(_labels_of_parts(truth))
     with tempfile.TemporaryDirectory(prefix="edgecls-demo-") as folder:
         port = _free_port()
         config = Path(folder) / "edgecls.yaml"
         pace = "realtime" if args.realtime else "asap"
-        config.write_text(CONFIGURATION.format(port=port, model=args.model.resolve(), clip=CLIP, pace=pace))
+        config.write_text(
+            CONFIGURATION.format(port=port, model=args.model.resolve(), clip=CLIP, pace=pace, per=args.per)
+        )
         _say(
             f"edgecls inspects {CLIP.relative_to(ROOT)}, {len(truth['frames'])} frames; a subscriber listens on {TOPIC}"
         )
         command = [str(Path(sys.executable).parent / "edgecls"), "run", "--config", str(config)]
         daemon = subprocess.Popen(command)  # noqa: S603  # our own command
-        subscriber = Subscriber(port, len(truth["frames"]))
+        subscriber = Subscriber(port, expected)
         try:
             subscriber.connect(daemon, timeout_s=30)
             status = daemon.wait()
@@ -112,26 +116,36 @@ def main() -> int:
             if daemon.poll() is None:
                 daemon.terminate()
             subscriber.close()
-    _summary(subscriber.messages, truth)
-    complete = len(subscriber.messages) == len(truth["frames"])
-    return 0 if status == 0 and complete else 1
+    _summary(subscriber.messages, truth, args.per)
+    return 0 if status == 0 and len(subscriber.messages) == expected else 1
 
 
-def _summary(messages: list[dict[str, Any]], truth: dict[str, Any]) -> None:
-    _say(
-        f"\n{len(messages)} messages received on {TOPIC}, one per frame: {dict(Counter(m['label'] for m in messages))}"
-    )
+def _summary(messages: list[dict[str, Any]], truth: dict[str, Any], per: str) -> None:
+    labels = dict(Counter(m["label"] for m in messages))
+    _say(f"\n{len(messages)} messages received on {TOPIC}, one per {per}: {labels}")
     if not messages:
         return
-    by_seq = {message["frame"]["seq"]: message for message in messages}
-    whole = [frame for frame in truth["frames"] if frame["wholly_in_view"]]
-    right = sum(by_seq.get(frame["seq"], {}).get("label") == frame["label"] for frame in whole)
-    _say(f"{right} of {len(whole)} frames with a part wholly in view have the right label ({right / len(whole):.1%})")
+    if per == "frame":
+        by_seq = {message["frame"]["seq"]: message["label"] for message in messages}
+        whole = [frame for frame in truth["frames"] if frame["wholly_in_view"]]
+        right, of = sum(by_seq.get(frame["seq"]) == frame["label"] for frame in whole), len(whole)
+        what = "frames with a part wholly in view"
+    else:
+        wanted = _labels_of_parts(truth)
+        right, of = sum(m["label"] == label for m, label in zip(messages, wanted, strict=False)), len(wanted)
+        what = "parts"
+    _say(f"{right} of {of} {what} have the right label ({right / of:.1%}); ./install.sh demo --help tells more")
     parts = [message["part"] for message in messages]
     gaps = sum(b - a != 1 for a, b in itertools.pairwise(parts))
     infer = sorted(message["latency_ms"]["infer"] for message in messages)[len(messages) // 2]
     model = messages[0]["model"]
     _say(f"gaps in the numbering: {gaps}; inference p50 {infer:.1f} ms ({model['name']} {model['precision']})")
+
+
+def _labels_of_parts(truth: dict[str, Any]) -> list[str]:
+    """Of each part of the clip, in the order in which they pass."""
+    labels = {frame["part"]: frame["label"] for frame in truth["frames"] if frame["part"] is not None}
+    return [labels[part] for part in sorted(labels)]
 
 
 def _free_port() -> int:
