@@ -118,7 +118,7 @@ class Daemon:
             for managed in self._lines:
                 managed.line.join()
                 self._answer_late(managed.line)
-            left = self._publisher.stop(self._farewell(), DRAIN_S)
+            left = self._publisher.stop(self._farewell(), DRAIN_S, patient=lambda: not self._stop.is_set())
             self._stop_broker()
         failed = any(managed.line.failed for managed in self._lines)
         if left:

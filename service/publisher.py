@@ -85,6 +85,8 @@ class Publisher:
         self._told_evicted = 0
         self._tell_evicted_ns = 0
         self._stop_by_ns: int | None = None
+        self._drain_ns = 0
+        self._patient: Callable[[], bool] = lambda: False
         self._last: list[Retained] = []
         self._thread = threading.Thread(target=self._run, name="publish")
         self.problem = outbox.problem
@@ -143,10 +145,18 @@ class Publisher:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
-    def stop(self, last: list[Retained], timeout_s: float) -> int:
-        """Send what is left, then `last`, and end. Returns how many decisions stay in the outbox."""
+    def stop(self, last: list[Retained], timeout_s: float, patient: Callable[[], bool] = lambda: False) -> int:
+        """Send what is left, then `last`, and end. Returns how many decisions stay in the outbox.
+
+        Args:
+            last: retained messages.
+            timeout_s: how long to try.
+            patient: whether that time begins anew with every acknowledgement.
+        """
         self._last = last
-        self._stop_by_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
+        self._drain_ns = int(timeout_s * 1e9)
+        self._patient = patient
+        self._stop_by_ns = self._clock.monotonic_ns() + self._drain_ns
         self._woken.set()
         self._thread.join()
         self._connection.stop()
@@ -201,8 +211,11 @@ class Publisher:
             self._last = []
 
     def _take_acknowledged(self) -> None:
-        for seq in self._sender.take_acknowledged():
+        acknowledged = self._sender.take_acknowledged()
+        for seq in acknowledged:
             self._leave(seq)
+        if acknowledged and self._stop_by_ns is not None and self._patient():
+            self._stop_by_ns = self._clock.monotonic_ns() + self._drain_ns
         self._note_progress()
 
     def _store(self) -> None:
