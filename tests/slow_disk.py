@@ -1,4 +1,4 @@
-"""A disk that takes its time: `LD_PRELOAD` for a process whose every fsync takes 200 ms longer."""
+"""A disk that takes its time (`LD_PRELOAD`: every fsync takes 200 ms longer), and one that is full."""
 
 import subprocess
 from pathlib import Path
@@ -18,3 +18,16 @@ def slow_fsync(folder: Path) -> Path:
     source.write_text(_SOURCE)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return library
+
+
+def fill(disk: Path) -> Path:
+    """The file that takes up what was free."""
+    filler = disk / "filler"
+    with filler.open("ab", buffering=0) as file:
+        for size in (65536, 4096, 512, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+    return filler

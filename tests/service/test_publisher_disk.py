@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, Mosquitto
 from delivery import TOPIC, deliver, until
 from rig import Subscriber
-from slow_disk import slow_fsync
+from slow_disk import fill, slow_fsync
 
 from service.publisher import WAITING_LIMIT
 
@@ -28,30 +28,6 @@ def subscriber(mosquitto: Mosquitto) -> Iterator[Subscriber]:
     subscriber = Subscriber(mosquitto.port)
     yield subscriber
     subscriber.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(disk: Path) -> Path:
-    filler = disk / "filler"
-    with filler.open("ab", buffering=0) as file:
-        for size in (65536, 4096, 512, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                continue
-    return filler
 
 
 def parts(subscriber: Subscriber) -> list[int]:
