@@ -168,7 +168,7 @@ def test_damage_while_decisions_are_delivered(
     mosquitto.stop()
     path = tmp_path / "outbox.db"
     delivery = deliver(path, mosquitto.port, max_bytes=50_000_000)
-    for count in range(1000, 6001, 1000):  # more than SQLite keeps in memory
+    for count in range(1000, 12001, 1000):  # more than SQLite keeps in memory
         delivery.emit(1000)
         assert delivery.stored(count)
     with path.open("r+b") as file:
@@ -181,10 +181,10 @@ def test_damage_while_decisions_are_delivered(
     delivery.emit(10)
     assert delivery.delivered()
     assert "was damaged" in caplog.text
-    assert until(lambda: parts(listener)[-1:] == [6020], timeout_s=60)
+    assert until(lambda: parts(listener)[-1:] == [12020], timeout_s=60)
     received = parts(listener)
     assert [a for a, b in itertools.pairwise(received) if a >= b] == []
-    assert 5900 < len(received) < 6020
+    assert 11900 < len(received) < 12020
     assert delivery.publisher.stop([], 5) == 0
     listener.close()
 
