@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -30,6 +31,7 @@ from edge.errors import PermanentError
 from edge.pipeline import Pipeline
 from edge.preprocess import Roi
 from edge.sources import make_source
+from edge.trigger import Triggers
 from service.health import LineHealth, temperature_c
 from service.line import Line
 from service.line_settings import decide_settings, source_settings
@@ -72,8 +74,8 @@ class Daemon:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._stop = stop
-        self._asked = 0
-        """Triggers that came by SIGUSR1."""
+        self._asked: deque[int] = deque()
+        """When triggers came by SIGUSR1; UTC, nanoseconds."""
         self._topics = {line.name: line.topic for line in settings.lines}
         # Before the engines are loaded: who tries things out has the time to subscribe before the first message.
         self._stop_broker = _start_embedded_broker(settings)
@@ -115,9 +117,12 @@ class Daemon:
             systemd.notify("STOPPING=1")
             for managed in self._lines:
                 managed.line.stop()
+            while any(managed.line.is_alive for managed in self._lines):
+                self._answer_triggers()  # a line that hangs must not keep those who wait for an answer
+                self._clock.sleep(TICK_S / 10)
             for managed in self._lines:
                 managed.line.join()
-                self._answer_late(managed.line)
+            self._answer_triggers()
             left = self._publisher.stop(self._farewell(), DRAIN_S, patient=lambda: not self._stop.is_set())
             self._stop_broker()
         failed = any(managed.line.failed for managed in self._lines)
@@ -142,11 +147,7 @@ class Daemon:
                 for managed in self._lines:
                     self._publisher.retain(self._state(managed.line))
                     self._publisher.retain(self._health(managed))
-            asked, self._asked = self._asked, 0
-            for managed in self._lines:
-                for _ in range(asked):
-                    self._triggered(managed.line, None)
-                self._answer_late(managed.line)
+            self._answer_triggers()
             if not any(managed.line.is_alive for managed in self._lines):
                 return
 
@@ -195,35 +196,38 @@ class Daemon:
             clock=self._clock,
             trigger_timeout_s=decide.timeout_s if decide.per == "trigger" else None,
         )
-        if line.triggers is not None:
-            self._connection.subscribe(f"{section.topic}/trigger", lambda message: self._triggered(line, message))
+        triggers = line.triggers
+        if triggers is not None:
+            self._connection.subscribe(
+                f"{section.topic}/trigger", lambda message: self._triggered(triggers, line, message)
+            )
         return _Managed(line)
 
-    def _triggered(self, line: Line, message: Incoming | None) -> None:
-        """Somebody asks for a decision: over MQTT, or without a message by a signal."""
-        if line.triggers is None:
-            return
+    def _triggered(self, triggers: Triggers, line: Line, message: Incoming) -> None:
+        """Somebody asks for a decision. Called in the thread `mqtt`."""
         now_ns = self._clock.now_ns()
-        if message is None:
-            line.triggers.add(Trigger(now_ns))
-            return
         reply_topic = message.response_topic
         if reply_topic is not None and self._is_ours(reply_topic):
             log.warning("line %s: a trigger asks for an answer on %s, which is not for answers", line.name, reply_topic)
             reply_topic = None
-        line.triggers.add(Trigger(now_ns, trigger_id(message.payload), reply_topic, message.correlation))
+        triggers.add(Trigger(now_ns, trigger_id(message.payload), reply_topic, message.correlation))
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked += 1  # no lock is taken in a signal handler
+        self._asked.append(self._clock.now_ns())  # no lock is taken in a signal handler
 
     def _is_ours(self, topic: str) -> bool:
         """Whether others rely on what we say there: an answer must not stand among the states."""
         kept = {f"{line}/{kind}" for line in self._topics.values() for kind in ("state", "health", "trigger")}
         return topic in kept or topic.startswith("edgecls/")
 
-    def _answer_late(self, line: Line) -> None:
-        """Answer the triggers whose time is up. The inspecting thread may hang in a source or an engine."""
-        if line.triggers is not None:
+    def _answer_triggers(self) -> None:
+        """Pass on those that came by signal, and answer those whose time is up: the inspecting thread may hang."""
+        asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        for line in (managed.line for managed in self._lines):
+            if line.triggers is None:
+                continue
+            for received_at_ns in asked:
+                line.triggers.add(Trigger(received_at_ns))
             if not line.is_alive:
                 line.triggers.close(f"line {line.name} has ended: {line.status.reason}")
             line.triggers.expire(line.status.reason)

@@ -174,12 +174,13 @@ TRIGGER_BYTES, TRIGGER_ID = 4096, 128
 
 def trigger_id(payload: bytes) -> str | None:
     """What the sender of a trigger calls it: `id` of a JSON object. Any other payload is a trigger without one."""
-    if not payload.startswith(b"{") or len(payload) > TRIGGER_BYTES:
+    if len(payload) > TRIGGER_BYTES:
         return None
     try:
-        given = json.loads(payload).get("id")
+        given = json.loads(payload)
     except (ValueError, RecursionError):
         return None
+    given = given.get("id") if isinstance(given, dict) else None
     return given if isinstance(given, str) and len(given) <= TRIGGER_ID and given.isprintable() else None
 
 

@@ -145,6 +145,7 @@ _WANTED = {
     "int_type": ("must be a whole number, not {shown}", ""),
     "float_type": ("must be a number, not {shown}", ""),
     "bool_type": ("must be true or false, not {shown}", ""),
+    "dict_type": ("must be a mapping of names and values, not {shown}", ""),
     "list_type": ("must be a list, not {shown}", "; begin each entry with a dash"),
     "greater_than": ("must be more than {gt:.10g}, not {shown}", ""),
     "greater_than_equal": ("must be at least {ge:.10g}, not {shown}", ""),

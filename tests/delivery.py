@@ -48,8 +48,8 @@ class Delivery:
         until(lambda: self.outbox.count == count or self.publisher.problem != "")
         return not self.publisher.problem
 
-    def delivered(self) -> bool:
-        return until(lambda: self.publisher.backlog == 0)
+    def delivered(self, timeout_s: float = 20) -> bool:
+        return until(lambda: self.publisher.backlog == 0, timeout_s)
 
 
 def deliver(

@@ -131,14 +131,6 @@ UNKNOWN: list[tuple[str, list[str]]] = [
         BASE.replace("camera: 0", "camera: 0, wdth: 1"),
         ["5: lines[0].source.wdth: unknown key (did you mean width?); allowed are camera, width, height, fps"],
     ),
-    (
-        BASE + "    decide: {min_scor: 1}\n",
-        ["6: lines[0].decide.min_scor: unknown key (did you mean min_score?); allowed are per, min_score, votes"],
-    ),
-    (
-        BASE + "    decide: {votes: {nedd: 3}}\n",
-        ["6: lines[0].decide.votes.nedd: unknown key (did you mean need?); allowed are of, need"],
-    ),
     # The key that was meant is not reported as missing a second time.
     (
         BASE.replace("name:", "nmae:"),
@@ -158,8 +150,6 @@ TYPES: list[tuple[str, list[str]]] = [
     (BASE + "outbox: {max_mib: 1.5}\n", ["6: outbox.max_mib: must be a whole number, not 1.5"]),
     (BASE + "outbox: {max_mib: true}\n", ["6: outbox.max_mib: must be a whole number, not true"]),
     (BASE + "outbox: {path: {}}\n", ["6: outbox.path: must be text, not a mapping; put text in quotes"]),
-    (BASE + "    decide: {min_score: high}\n", ["6: lines[0].decide.min_score: must be a number, not 'high'"]),
-    (BASE + "    decide: {min_score: .nan}\n", ["6: lines[0].decide.min_score: must be a number, not '.nan'"]),
     (
         BASE.replace("camera: 0", "video: a, loop: 1"),
         ["5: lines[0].source.loop: must be true or false, not 1"],
@@ -179,12 +169,6 @@ TYPES: list[tuple[str, list[str]]] = [
         [
             "6: outbox: must be a mapping of keys and values, not 'b'; allowed keys are path, max_mib",
             f"7: engine: must be a mapping of keys and values, not 'b'; allowed keys are {OF_ENGINE}",
-        ],
-    ),
-    (
-        BASE + "    decide: {votes: [5, 3]}\n",
-        [
-            "6: lines[0].decide.votes: must be a mapping of keys and values, not a list; allowed keys are of, need",
         ],
     ),
     (
@@ -293,27 +277,6 @@ VALUES: list[tuple[str, list[str]]] = [
     (
         BASE.replace("camera: 0", "images: ''"),
         ["5: lines[0].source.images: must not be empty; give it a value or remove it"],
-    ),
-    *(
-        (BASE + f"    decide: {{per: {per}}}\n", [f"6: lines[0].decide.per: must be one of frame, change, not '{per}'"])
-        for per in ("part", "trigger")
-    ),
-    (BASE + "    decide: {min_score: 1.5}\n", ["6: lines[0].decide.min_score: must be at most 1, not 1.5"]),
-    (BASE + "    decide: {min_score: -0.1}\n", ["6: lines[0].decide.min_score: must be at least 0, not -0.1"]),
-    (
-        BASE + "    decide: {votes: {of: 1001, need: 0}}\n",
-        [
-            "6: lines[0].decide.votes.need: must be at least 1, not 0",
-            "6: lines[0].decide.votes.of: must be at most 1000, not 1001",
-        ],
-    ),
-    (
-        BASE + "    decide:\n      votes:\n        of: 2\n        need: 4\n",
-        ["9: lines[0].decide.votes.need: need is 4 and cannot be more than of, which is 2; change one of them"],
-    ),
-    (
-        BASE + "    decide:\n      votes:\n        of: 2\n",
-        ["8: lines[0].decide.votes.of: need is 3 and cannot be more than of, which is 2; change one of them"],
     ),
     (BASE + "    publish: passes\n", ["6: lines[0].publish: must be one of defects, all, not 'passes'"]),
 ]

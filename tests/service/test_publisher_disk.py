@@ -153,11 +153,11 @@ def test_damage_while_decisions_are_delivered(
     mosquitto.start()
     listener = Subscriber(mosquitto.port)
     delivery.emit(10)
-    assert delivery.delivered()
+    assert delivery.delivered(timeout_s=120)
     delivery.emit(10)
     assert delivery.delivered()
     assert "was damaged" in caplog.text
-    assert until(lambda: parts(listener)[-1:] == [12020])
+    assert until(lambda: parts(listener)[-1:] == [12020], timeout_s=60)
     received = parts(listener)
     assert [a for a, b in itertools.pairwise(received) if a >= b] == []
     assert 11900 < len(received) < 12020

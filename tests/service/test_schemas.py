@@ -30,10 +30,15 @@ def test_without_a_picture_all_that_tells_of_one_is_missing(change: Message) -> 
         check("defects", {**TIMEOUT, **change})
 
 
-@pytest.mark.parametrize("key", ["reason", "trigger"])
-def test_without_a_picture_there_is_a_trigger_and_a_reason(key: str) -> None:
+def test_without_a_picture_there_is_a_reason() -> None:
     with pytest.raises(ValidationError):
-        check("defects", {field: value for field, value in TIMEOUT.items() if field != key})
+        check("defects", {field: value for field, value in TIMEOUT.items() if field != "reason"})
+
+
+def test_a_part_of_which_there_is_no_picture_needs_no_trigger() -> None:
+    part = {field: value for field, value in TIMEOUT.items() if field != "trigger"}
+    seen = {"frames": 0, "votes": {}, "dwell_ms": 33.3}
+    check("defects", {**part, "seen": seen, "reason": "the part was never in view as a whole"})
 
 
 @pytest.mark.parametrize(
@@ -69,11 +74,18 @@ def test_what_may_come_with_any_picture(change: Message) -> None:
     check("defects", {**DECISION, **change})
 
 
-def test_a_state_may_give_a_reason_while_inspecting_and_leave_evictions_out() -> None:
+def test_a_state_may_give_a_reason_while_inspecting() -> None:
     message = examples("state")[0]
     message["reason"] = "the outbox cannot be written: decisions wait in memory"
-    del message["counts"]["evicted"]
     check("state", message)
+
+
+@pytest.mark.parametrize("count", sorted(examples("state")[0]["counts"]))
+def test_a_state_counts_everything(count: str) -> None:
+    message = examples("state")[0]
+    del message["counts"][count]
+    with pytest.raises(ValidationError):
+        check("state", message)
 
 
 @pytest.mark.parametrize("trigger", [1, "now", None, [], {}, {"id": ""}, {"id": "x" * 128, "more": 1}], ids=str)

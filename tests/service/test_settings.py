@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 from mistakes import BASE, LINE, TABLE
+from mistakes_in_decide import DECIDE
 
 from service.sections import EngineSection, TlsSection
 from service.settings import ConfigurationError, load_settings, parse_settings
@@ -29,7 +30,10 @@ def problems_of(text: str, folder: Path) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize(("text", "messages"), TABLE, ids=[f"{i}-{m[0][:60]}" for i, (_, m) in enumerate(TABLE)])
+MISTAKES = [*TABLE, *DECIDE]
+
+
+@pytest.mark.parametrize(("text", "messages"), MISTAKES, ids=[f"{i}-{m[0][:60]}" for i, (_, m) in enumerate(MISTAKES)])
 def test_says_what_is_wrong_and_what_is_allowed(text: str, messages: list[str], folder: Path) -> None:
     found = problems_of(text, folder)
     assert found == [f"{folder}/edgecls.yaml:{message}".replace("FOLDER", str(folder)) for message in messages]
@@ -49,6 +53,9 @@ def test_says_what_is_wrong_and_what_is_allowed(text: str, messages: list[str], 
         "mqtt: &a {port: 1}\n",
         "    roi: &a [0, 0, 1, 1]\n  - {name: b, topic: b, source: {camera: 1}, roi: *a}\n",
         "    decide: {min_score: 1, votes: {need: 1}}\n",
+        "    decide: {per: part, thresholds: {a: 1, b b: 0}, presence: label, dwell: {max_s: 1}, cooldown_s: 0.5}\n",
+        "    decide: {per: trigger, thresholds: {a: 0.5}, timeout_s: 0.5}\n",
+        "    decide: {per: change, votes: {need: 1}}\n",
     ],
 )
 def test_accepts(extra: str, folder: Path) -> None:
@@ -78,7 +85,7 @@ lines:
     topic: factory/line1
     source: {camera: /dev/video0, width: 1280, height: 720, fps: 29.97}
     roi: [1, 2, 3, 4]
-    decide: {per: frame, min_score: 0.7, votes: {of: 7, need: 4}}
+    decide: {per: change, min_score: 0.7, votes: {of: 7, need: 4}}
     publish: all
   - {name: line2, topic: factory/line2, source: {video: clip.mp4, pace: asap, loop: true}, model: ../bundle}
   - {name: line3, topic: factory/line3, source: {images: "parts/*.jpg"}}
@@ -93,7 +100,16 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
     settings = load_settings(Path("etc/edgecls.yaml"))
     etc = f"{folder}/etc"
     tls = {"ca_file": f"{etc}/ca.pem", "cert_file": "/etc/cert.pem", "key_file": f"{etc}/key.pem"}
-    decide = {"per": "change", "min_score": 0.6, "votes": {"of": 5, "need": 3}}
+    decide = {
+        "per": "part",
+        "min_score": 0.6,
+        "thresholds": {},
+        "votes": {"of": 5, "need": 3},
+        "presence": "auto",
+        "dwell": {"min_frames": 3, "max_s": 60},
+        "cooldown_s": 0,
+        "timeout_s": 1,
+    }
     rest: dict[str, Any] = {"model": None, "roi": None, "decide": decide, "publish": "defects"}
     assert settings.model_dump() == {
         "node": "cell-7",
@@ -114,7 +130,7 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
                 "source": {"camera": "/dev/video0", "width": 1280, "height": 720, "fps": 29.97},
                 "model": None,
                 "roi": [1, 2, 3, 4],
-                "decide": {"per": "frame", "min_score": 0.7, "votes": {"of": 7, "need": 4}},
+                "decide": decide | {"per": "change", "min_score": 0.7, "votes": {"of": 7, "need": 4}},
                 "publish": "all",
             },
             rest
@@ -142,7 +158,7 @@ def test_defaults_are_those_of_the_contract(folder: Path) -> None:
     assert (settings.outbox.path, settings.outbox.max_mib) == ("/var/lib/edgecls/outbox.db", 64)
     assert settings.engine == EngineSection(backend="auto", device="auto", precision="auto", threads="auto")
     line = settings.lines[0]
-    assert (line.roi, line.publish, line.decide.per, line.decide.min_score) == (None, "defects", "change", 0.6)
+    assert (line.roi, line.publish, line.decide.per, line.decide.min_score) == (None, "defects", "part", 0.6)
     assert (line.decide.votes.of, line.decide.votes.need) == (5, 3)
     with_port = parse_settings(BASE + "mqtt: {port: 1, tls: {}}\n", folder / "edgecls.yaml")
     assert (with_port.mqtt.tls, with_port.mqtt.port_or_default) == (TlsSection(), 1)
@@ -171,7 +187,7 @@ lines:
   - name: a
     source: {camera: x, fps: fast}
     decide:
-      per: part
+      per: parts
       votes: {of: 2, need: 3}
     publish: !x all
 """

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import yaml
 from conftest import ROOT
 
-from service.sections import SOURCE_KINDS, Section, Settings
+from service.sections import SOURCE_KINDS, DecideSection, Section, Settings
 from service.settings import parse_settings
 
 PACKAGED = ROOT / "packaging/edgecls.yaml"
@@ -39,8 +39,12 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     # A comment that begins with a key shows a setting; without its "# " the file is valid and means the same.
     shown = re.sub(r"(?m)^( *)# (?=( *)[a-z_]+:( |$))", r"\1", packaged)
     assert shown != packaged
-    examples = re.compile(r"(?m)^ *(node|username|password_file|tls|roi):.*\n")  # those that have no default
-    assert len(examples.findall(shown)) == 5
+    examples = re.compile(r"(?m)^ *(node|username|password_file|tls|roi|thresholds):.*\n")  # those that have no default
+    assert len(examples.findall(shown)) == 6
+    of_triggers = re.compile(r"(?m)^ *timeout_s: .*\n")  # it has no place beside the keys for parts
+    (timeout,) = of_triggers.findall(shown)
+    assert yaml.safe_load(timeout) == {"timeout_s": DecideSection().timeout_s}
+    shown = of_triggers.sub("", shown)
     parse_settings(shown.replace("  port: 1883", "  port: 8883"), PACKAGED)
     everything = parse_settings(examples.sub("", shown), PACKAGED)
     given = everything.model_dump()
@@ -49,7 +53,7 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     expected["mqtt"].pop("port")
     assert given == expected
 
-    mentioned = set(re.findall(r"\w+(?=:)", shown)) | {"width", "height", "fps"}
+    mentioned = set(re.findall(r"\w+(?=:)", shown)) | {"width", "height", "fps", "timeout_s"}
     assert set(keys_of(Settings)) - mentioned - {"cert_file", "key_file", "video", "pace", "loop", "images"} == set()
     assert set(yaml.safe_load(shown)) == set(Settings.model_fields)
 
