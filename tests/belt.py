@@ -76,12 +76,12 @@ BELT, PART = (60, 66, 62), (170, 176, 180)
 
 
 def picture(*parts: tuple[int, int], light: float = 1.0, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image:
-    """A belt with parts on it, each from one x to another, in the middle half of the height."""
+    """A belt with parts on it, each from one x to another, in the middle of the height."""
     width, height = size
     image = np.full((height, width, 3), BELT, np.float32)
     for low, high in parts:
         if high > 0 and low < width:
-            image[height // 4 : height * 3 // 4, max(low, 0) : high] = PART
+            image[height * 3 // 10 : height * 7 // 10, max(low, 0) : high] = PART
     grain = np.random.default_rng(len(parts)).normal(0, 1.0, image.shape)
     return np.clip(image * light + grain, 0, 255).astype(np.uint8)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from belt import calm, film, inspected, scored, truth_beside
 
@@ -33,7 +34,7 @@ Outcome = tuple[list[Decision], dict[str, Any], dict[str, Any]]
 def steps_of_light(frame: Frame) -> Frame:
     """A lamp that goes and comes again every second and a half."""
     gain = 0.8 if frame.seq // 45 % 2 else 1.0
-    return replace(frame, image=cv2.convertScaleAbs(frame.image, alpha=gain))
+    return replace(frame, image=np.asarray(cv2.convertScaleAbs(frame.image, alpha=gain), np.uint8))
 
 
 @pytest.fixture(scope="session")
