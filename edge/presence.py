@@ -88,11 +88,6 @@ class Background:
         cv2.accumulateWeighted(self._small, self._learnt, LEARNING_RATE, mask=self._free)
         return Foreground(self._mask, self._strength)
 
-    def absorb(self, start: int, stop: int, axis: int) -> None:
-        """Take what is in view between two places along `axis` for background: it has turned out to be no part."""
-        there = (slice(None), slice(start, stop)) if axis == 0 else (slice(start, stop), slice(None))
-        self._learnt[there] = self._small[there]
-
     def _start(self, image: Image) -> None:
         height, width = image.shape[:2]
         scale = min(1.0, LONG_SIDE / max(height, width))
@@ -110,11 +105,12 @@ class Background:
     def _follow_the_light(self) -> None:
         """Scale the whole background, also where parts hide it, as the part of it that is in view has changed."""
         free = self._near[::4, ::4] == 0
-        if np.count_nonzero(free) < free.size // 20:
+        if np.count_nonzero(free) <= free.size // 20:
             return  # too little of it to be seen: the light is taken to be as before
         now, before = self._small[::4, ::4][free].astype(np.float32), self._learnt[::4, ::4][free]
         gain = np.median((now + 1) / (before + 1), axis=0)
-        np.multiply(self._learnt, gain.astype(np.float32), out=self._learnt)
+        rows = self._learnt.reshape(len(self._learnt), -1)
+        rows *= np.tile(gain.astype(np.float32), self._learnt.shape[1])  # numpy is slow with an axis of 3
 
     def _measure(self) -> None:
         """How much the background itself scatters, and how clearly parts stand out from it."""

@@ -27,6 +27,8 @@ SMALLEST = 0.1
 """Share of the view that something must take up along the travel to be a part."""
 PATIENCE = 8
 """Frames for which a part may be missed in mid-view before it counts as gone."""
+FORGOTTEN = 30
+"""Frames after which something in a place where a part vanished in mid-view is another part: hands are not faster."""
 MORE_THAN_ONE = 1.35
 """So many usual lengths of a part in one piece are two parts that touch."""
 WAIST = 0.9
@@ -132,6 +134,8 @@ class Tracker:
             self.travelled += abs(self._shift)
         for track in (*self.tracks, *self._memory):
             track.move(self._shift)
+        for track in self._memory:
+            track.missed += 1
         unseen = [track for track in self.tracks if self.visible(track) > 0]
         for stretch in self._stretches(covered):
             inside = [t for t in unseen if self._lies_in(t, stretch)] or [self._enter(stretch)]
@@ -151,8 +155,10 @@ class Tracker:
         to the last is taken: a belt does not jump.
         """
         before, self._before = self._before, strength
-        if before is None or not before.any() or not strength.any():
+        if before is None or not before.any():
             return 0.0
+        if not strength.any():
+            return self._shift  # the last of it has left at the speed that it had
         size, reach = self._size, self._size * 2 // 5
         shifts = np.arange(-reach, reach + 1)
         products = np.correlate(strength, before, "full")[size - 1 - reach : size + reach]
@@ -207,12 +213,13 @@ class Tracker:
         start, stop = stretch
         if side is None:
             for track in self._memory:
-                if self._lies_in(track, stretch) and self.visible(track) > 0:
+                if self._lies_in(track, stretch) and self.visible(track) > 0 and track.missed <= FORGOTTEN:
                     self._memory.remove(track)
                     self.tracks.append(track)
                     return track
             return None
-        parked = [t for t in (*self.tracks, *self._memory) if self.visible(t) <= EDGE and self._beyond(t, side)]
+        out = [t for t in (*self.tracks, *self._memory) if self.visible(t) <= EDGE and self._beyond(t, side)]
+        parked = [t for t in out if not self._was_taken_out(t)]
         if not parked:
             return None
         track = max(parked, key=lambda t: t.high) if side == "low" else min(parked, key=lambda t: t.low)
@@ -297,10 +304,10 @@ class Tracker:
         """Part with what has left, and learn from it how long parts are and which way they travel."""
         self.left = []
         for track in list(self.tracks):
-            if track.missed > PATIENCE and (
-                track.cut_low or track.cut_high
-            ):  # only a bit of it was in view, at a border
+            if track.missed > PATIENCE and (track.cut_low or track.cut_high):
+                # Only a bit of it was in view, at a border: it has left.
                 track.move(-track.high if track.cut_low else self._size - track.low)
+                track.missed = 0
             out = self.visible(track) <= EDGE
             if out and not track.told and self._has_not_passed(track):
                 if self.travel == 0 or self._beyond(track, self._way_in(track)):
@@ -321,6 +328,10 @@ class Tracker:
         if track.whole_frames:
             return self.travel != 0 and self._beyond(track, self._way_in(track))
         return self._beyond(track, track.entered)
+
+    def _was_taken_out(self, track: Track) -> bool:
+        """Whether it has had its turn and left by the side that it came from, as `_has_not_passed` explains."""
+        return self.travel == 0 and track.whole_frames > 0 and self._beyond(track, track.entered)
 
     def _learn(self, track: Track) -> None:
         if len(track.lengths) >= 3:

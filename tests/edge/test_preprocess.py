@@ -91,3 +91,35 @@ def test_nothing_frame_sized_is_allocated() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 50_000
+
+
+@pytest.mark.parametrize("colour", ["BGR", "RGB", "GRAY"])
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_blank_puts_the_background_beside_the_part(colour: str, resize: str, axis: int) -> None:
+    spec = InputSpec(80, 40, colour, resize)  # type: ignore[arg-type]  # parametrised literals
+    target = np.zeros(spec.shape, np.uint8)
+    preprocess = Preprocessor(spec, target)
+    image, background = np.full((100, 100, 3), (10, 20, 30), np.uint8), np.full((50, 50, 3), (200, 210, 220), np.uint8)
+    preprocess(image)
+    before = target.copy()
+    preprocess.blank(background, 0.25, 0.75, axis)
+    area = preprocess.area if axis == 0 else preprocess.area.swapaxes(0, 1)
+    values = {"BGR": (200, 210, 220), "RGB": (220, 210, 200), "GRAY": (212,)}[colour]
+    quarter = area.shape[1] // 4
+    assert (area[:, :quarter] == values).all()
+    assert (area[:, -quarter:] == values).all()
+    outside = np.concatenate([area[:, :quarter].ravel(), area[:, -quarter:].ravel()]).size
+    assert np.count_nonzero(target != before) == outside
+    assert target.shape[2] == 80
+    assert preprocess.area.shape[:2] == ((40, 80) if resize == "stretch" else (40, 40))
+
+
+def test_blank_of_nothing_changes_nothing() -> None:
+    spec = InputSpec(30, 20, "BGR")
+    target = np.zeros(spec.shape, np.uint8)
+    preprocess = Preprocessor(spec, target)
+    preprocess(picture())
+    before = target.copy()
+    preprocess.blank(np.zeros((60, 80, 3), np.uint8), 0.0, 1.0, 0)
+    assert np.array_equal(target, before)

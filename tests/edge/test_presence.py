@@ -1,0 +1,116 @@
+"""What stands out from the empty background, whatever the light does and whatever stands still."""
+
+import numpy as np
+import pytest
+from belt import HEIGHT, WIDTH, picture
+
+from edge.presence import Background, Foreground
+
+
+def covered(foreground: Foreground) -> float:
+    return float((foreground.mask > 0).mean())
+
+
+def learnt(*parts: tuple[int, int], frames: int = 40) -> Background:
+    background = Background()
+    for _ in range(frames):
+        background.subtract(picture(*parts))
+    return background
+
+
+def test_an_empty_belt_has_no_foreground() -> None:
+    background = Background()
+    assert all(covered(background.subtract(picture())) == 0 for _ in range(10))
+
+
+def test_a_part_is_found_where_it_is() -> None:
+    share, strength = learnt().subtract(picture((100, 180))).profile(axis=0)
+    there = np.flatnonzero(share > 0.05)
+    assert abs(there[0] - 100) <= 2
+    assert abs(there[-1] - 179) <= 2
+    assert share[140] == pytest.approx(0.4, abs=0.03)
+    assert strength[140] > 50 > strength[20]
+    down, _ = learnt().subtract(picture((100, 180))).profile(axis=1)
+    assert abs(np.flatnonzero(down > 0.05)[0] - HEIGHT * 3 // 10) <= 2
+
+
+def test_girth_does_not_count_holes() -> None:
+    image = picture((100, 180))
+    holed = image.copy()
+    holed[100:140, 130:150] = picture()[100:140, 130:150]
+    whole, hollow = (learnt().subtract(shown).girth(axis=0) for shown in (image, holed))
+    assert hollow[140] == pytest.approx(whole[140], rel=0.1)
+    assert hollow[20] == 0
+
+
+def test_a_part_that_stands_is_not_absorbed() -> None:
+    background = learnt()
+    before = covered(background.subtract(picture((100, 180))))
+    for _ in range(600):
+        last = background.subtract(picture((100, 180)))
+    assert covered(last) == pytest.approx(before, rel=0.05)
+    assert np.abs(background.picture.astype(int)[:, 120:160] - picture()[:, 120:160]).max() < 12
+
+
+def test_what_has_left_leaves_nothing_behind() -> None:
+    background = learnt((100, 180))
+    assert covered(background.subtract(picture())) == 0
+
+
+@pytest.mark.parametrize("part", [[], [(100, 180)]])
+def test_light_that_drifts_is_no_foreground(part: list[tuple[int, int]]) -> None:
+    background = learnt()
+    wanted = covered(background.subtract(picture(*part)))
+    for n in range(200):
+        found = background.subtract(picture(*part, light=1 + 0.3 * np.sin(n / 15)))
+        assert covered(found) == pytest.approx(wanted, abs=0.02)
+
+
+@pytest.mark.parametrize("light", [0.6, 0.85, 1.2, 1.4])
+@pytest.mark.parametrize("part", [[], [(100, 180)]])
+def test_light_that_steps_is_no_foreground(light: float, part: list[tuple[int, int]]) -> None:
+    background = learnt()
+    wanted = covered(background.subtract(picture(*part)))
+    for _ in range(3):
+        assert covered(background.subtract(picture(*part, light=light))) == pytest.approx(wanted, abs=0.02)
+    assert covered(background.subtract(picture(light=light))) == 0
+
+
+def test_the_background_follows_the_light_where_a_part_hides_it() -> None:
+    background = learnt()
+    for _ in range(5):
+        background.subtract(picture((100, 180), light=1.3))
+    assert np.abs(background.picture[:, 120:160].astype(int) - picture(light=1.3)[:, 120:160]).max() < 12
+
+
+@pytest.mark.parametrize("part", [(0, 90), (100, 180), (20, 170), (240, 400)])
+def test_a_part_in_the_first_frame_is_found(part: tuple[int, int]) -> None:
+    share, _ = Background().subtract(picture(part)).profile(axis=0)
+    there = np.flatnonzero(share > 0.05)
+    assert abs(there[0] - part[0]) <= 2
+    assert abs(there[-1] + 1 - min(part[1], WIDTH)) <= 2
+
+
+def test_a_picture_of_another_size_starts_afresh() -> None:
+    background = learnt()
+    assert covered(background.subtract(picture(size=(640, 480)))) == 0
+    assert background.picture.shape == (240, 320, 3)
+    assert covered(background.subtract(picture(size=(100, 50)))) == 0
+    assert background.picture.shape == (50, 100, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (320, 1), (1, 320), (20, 20), (5000, 3)])
+def test_pictures_of_any_size_are_taken(size: tuple[int, int]) -> None:
+    background = Background()
+    for _ in range(3):
+        found = background.subtract(picture(size=size))
+        assert np.isfinite(found.girth(0)).all()
+        assert all(np.isfinite(line).all() for axis in (0, 1) for line in found.profile(axis))
+    assert max(background.picture.shape) <= 320
+
+
+def test_black_and_white_pictures_do_no_harm() -> None:
+    background = Background()
+    for level in (0, 255, 0, 255):
+        found = background.subtract(np.full((60, 80, 3), level, np.uint8))
+        assert covered(found) in (0, 1)
