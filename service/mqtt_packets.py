@@ -13,6 +13,8 @@ LARGEST_BYTES = 64 * 1024
 """The largest packet that we want; nothing that is meant for us comes near. MQTT 5 brokers are told."""
 RECEIVE_MAXIMUM = 20
 """How many QoS 1 messages a broker may send us before we acknowledge the first. MQTT 5 brokers are told."""
+LEVELS, TOPIC_BYTES = 100, 1024
+"""Of a response topic, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ def incoming(message: MQTTMessage, topic: str) -> Incoming:
 def can_be_answered(topic: str) -> bool:
     """Whether an answer may be published to a response topic.
 
-    A broker may end the connection over one with control characters, and what begins with $ is its own.
+    A broker may end the connection over one with control characters, or with hundreds of levels (mosquitto: 200), and
+    what begins with $ is its own. The answer would be offered to every new connection, and end each of them.
     """
-    return topic.isprintable() and not topic.startswith("$") and not set("+#") & set(topic)
+    sound = topic.isprintable() and not topic.startswith("$") and not set("+#") & set(topic)
+    return sound and topic.count("/") < LEVELS and len(topic.encode()) <= TOPIC_BYTES

@@ -134,8 +134,10 @@ class Session:
     def _serve(self, silence_s: float, ending: threading.Event, woken: socket.socket) -> None:
         goodbye_by: float | None = None
         while self._client.socket() is not None and not self._problem:
-            self._send()
             now = time.monotonic()
+            if self.accepted_at is not None and self._subscribed is None and now >= self._subscribe_from:
+                self._subscribe()  # before anything is sent: who sees us come may trigger at once
+            self._send()
             if ending.is_set() and goodbye_by is None:
                 goodbye_by = now + GOODBYE_S
                 self._client.disconnect()
@@ -148,8 +150,6 @@ class Session:
                     "outbox, connecting again; see the broker's log"
                 )
                 return
-            if self.accepted_at is not None and self._subscribed is None and now >= self._subscribe_from:
-                self._subscribe()
             self._step(woken)
 
     def _step(self, woken: socket.socket) -> None:

@@ -18,15 +18,15 @@ Message = dict[str, Any]
 
 
 class Subscriber:
-    """Keeps every message, and holds each one against its JSON Schema."""
+    """Keeps every message of ours on the topics of a filter, and holds each one against its JSON Schema."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, topics: str = "#") -> None:
         self.messages: list[tuple[str, bool, Message]] = []
         self.properties: list[Any] = []
         self._more = threading.Condition()
         self._ready = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-        self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = self._received
         self._client.connect("127.0.0.1", port)

@@ -1,0 +1,61 @@
+"""What a line may ask for depends on its model: that is told when the line is made."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Mosquitto
+from rig import finish, images_line, start, write_config
+
+from edge.bundle import load_bundle
+from edge.decision import DecideSettings, Dwell, Votes
+from edge.errors import PermanentError
+from service.line_settings import decide_settings
+from service.sections import LineSection
+
+UNKNOWN = (
+    "line line1: decide.thresholds names 'scrach', which model surface-demo does not know: "
+    "its labels are ok, deformation, scratch, stain"
+)
+NO_ABSENT_LABEL = (
+    "line line1: decide.presence: label needs a model with an absent_label, and surface-demo has none: use background"
+)
+
+
+def section(**decide: Any) -> LineSection:
+    return LineSection.model_validate(
+        {"name": "line1", "topic": "factory/line1", "source": {"camera": 0}, "decide": decide}
+    )
+
+
+def test_every_setting_arrives(surface_demo: Path) -> None:
+    given = section(
+        min_score=0.7,
+        thresholds={"scratch": 0.9},
+        votes={"of": 7, "need": 4},
+        presence="background",
+        dwell={"min_frames": 2, "max_s": 5.0},
+        cooldown_s=0.5,
+    )
+    assert decide_settings(given, load_bundle(surface_demo)) == DecideSettings(
+        "part", 0.7, {"scratch": 0.9}, Votes(7, 4), "background", Dwell(2, 5.0), 0.5, 1.0
+    )
+
+
+def test_the_defaults_are_those_of_edge(surface_demo: Path) -> None:
+    assert decide_settings(section(), load_bundle(surface_demo)) == DecideSettings()
+
+
+@pytest.mark.parametrize(
+    ("decide", "message"), [({"thresholds": {"scrach": 0.9}}, UNKNOWN), ({"presence": "label"}, NO_ABSENT_LABEL)]
+)
+def test_what_the_model_does_not_have_is_named(decide: Any, message: str, surface_demo: Path) -> None:
+    with pytest.raises(PermanentError) as caught:
+        decide_settings(section(**decide), load_bundle(surface_demo))
+    assert str(caught.value) == message
+
+
+def test_the_daemon_does_not_start_then(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    line = {**images_line(tmp_path), "decide": {"thresholds": {"scrach": 0.9}}}
+    status, log = finish(start(write_config(tmp_path, mosquitto.port, [line])))
+    assert (status, log.splitlines()[-1]) == (1, f"edgecls: {UNKNOWN}")
