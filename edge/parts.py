@@ -7,7 +7,7 @@ sees the empty background in place of its neighbours. docs/parts.md describes wh
 go back or are seen only in part.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +25,8 @@ PRESENT, ABSENT = 0.4, 0.6
 """Score of the absent label below which a part has come, and above which it has gone."""
 ABSENT_FRAMES = 2
 """So many frames in a row must say so: a single odd frame does not make two parts of one."""
+VOTES_KEPT = 1000
+"""Frames of a part that stands; the oldest give way."""
 UNSEEN = "the part was never in view as a whole"
 
 
@@ -34,8 +36,8 @@ class Votes:
 
     first_at_ns: int = 0
     last_at_ns: int = 0
-    whole: list[Evidence] = field(default_factory=list)
-    partly: list[Evidence] = field(default_factory=list)
+    whole: deque[Evidence] = field(default_factory=lambda: deque(maxlen=VOTES_KEPT))
+    partly: deque[Evidence] = field(default_factory=lambda: deque(maxlen=VOTES_KEPT))
 
 
 class VoteCount:
@@ -110,6 +112,7 @@ class PerPart:
         tracker = self._tracker
         due = [t for t in tracker.left if not t.told]
         due += [t for t in tracker.tracks if not t.told and (tracker.is_leaving(t) or self._stays(t))]
+        self._forget_ghosts()
         return self._tell(due)
 
     def finish(self) -> Sequence[Ruling]:
@@ -158,6 +161,13 @@ class PerPart:
         if not before and not behind:
             return Subject(axis=axis)
         return Subject(max(0.0, start / size), min(1.0, stop / size), axis, self._background.picture)
+
+    def _forget_ghosts(self) -> None:
+        """On a belt nothing appears in mid-view and stays: the background was learnt with a part in it."""
+        tracker = self._tracker
+        for track in tracker.tracks:
+            if tracker.travel and track.entered is None and self._stays(track):
+                self._background.absorb(track.low, track.high, self._trackers.index(tracker))
 
     def _stays(self, track: Track) -> bool:
         return self._now_ns - self._votes[track].first_at_ns > self._settings.dwell.max_s * 1e9

@@ -20,6 +20,10 @@ LONG_SIDE = 320
 """Pixels of the small picture. Gaps between parts are seen down to about 1 % of the view."""
 LEARNING_RATE = 0.05
 """Share of the present picture that the background takes over with each frame: it follows in about 20 frames."""
+DARK = 8.0
+"""Mean grey level below which a picture shows nothing to be learnt: a camera that wakes up, a lamp that is off."""
+COVERED_FRAMES = 300
+"""After so many frames without any background in view it is learnt anew: the camera was moved, or began in the dark."""
 FAINTEST = 24
 """Grey levels, summed over three channels, below which a difference is never a part."""
 THIN = 0.05
@@ -71,7 +75,7 @@ class Background:
     def subtract(self, image: Image) -> Foreground:
         """What differs in `image` ((height, width, 3) uint8, BGR), learning from the rest."""
         height, width = image.shape[:2]
-        if self._size != (width, height):
+        if self._size != (width, height) or self._learnt.mean() < DARK or self._covered_for > COVERED_FRAMES:
             self._start(image)
         cv2.resize(image, self._small.shape[1::-1], dst=self._small, interpolation=cv2.INTER_AREA)
         self._follow_the_light()
@@ -84,9 +88,16 @@ class Background:
         cv2.morphologyEx(self._mask, cv2.MORPH_CLOSE, _SMALL, dst=self._mask)
         cv2.dilate(self._mask, _WIDE, dst=self._near)
         self._measure()
+        self._covered_for = self._covered_for + 1 if cv2.countNonZero(self._free) < self._free.size // 50 else 0
         cv2.bitwise_not(self._near, dst=self._free)
         cv2.accumulateWeighted(self._small, self._learnt, LEARNING_RATE, mask=self._free)
         return Foreground(self._mask, self._strength)
+
+    def absorb(self, low: float, high: float, axis: int) -> None:
+        """Take what lies between two places along `axis` for background: it has turned out to be no part."""
+        inside = slice(max(0, round(low)), max(0, round(high)))
+        there = (slice(None), inside) if axis == 0 else (inside, slice(None))
+        self._learnt[there] = self._small[there]
 
     def _start(self, image: Image) -> None:
         height, width = image.shape[:2]
@@ -101,6 +112,7 @@ class Background:
         self._learnt = _first_guess(self._small)
         self._noise = 8.0
         self._contrast = 0.0
+        self._covered_for = 0
 
     def _follow_the_light(self) -> None:
         """Scale the whole background, also where parts hide it, as the part of it that is in view has changed."""

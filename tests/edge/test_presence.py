@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from belt import HEIGHT, WIDTH, picture
 
-from edge.presence import Background, Foreground
+from edge.presence import COVERED_FRAMES, Background, Foreground
 
 
 def covered(foreground: Foreground) -> float:
@@ -114,3 +114,22 @@ def test_black_and_white_pictures_do_no_harm() -> None:
     for level in (0, 255, 0, 255):
         found = background.subtract(np.full((60, 80, 3), level, np.uint8))
         assert covered(found) in (0, 1)
+
+
+def test_a_camera_that_wakes_up_in_the_dark_is_waited_for() -> None:
+    background = Background()
+    for light in (0.0, 0.02, 0.05):
+        background.subtract(picture(light=light))
+    assert covered(background.subtract(picture())) == 0
+
+
+def test_a_camera_that_was_moved_learns_the_new_view() -> None:
+    background = Background()
+    before = picture()
+    after = np.zeros_like(before)
+    after[:, : WIDTH // 2], after[:, WIDTH // 2 :] = (200, 30, 10), (10, 220, 90)
+    for _ in range(20):
+        background.subtract(before)
+    shares = [covered(background.subtract(after)) for _ in range(COVERED_FRAMES + 60)]
+    assert shares[COVERED_FRAMES // 2] > 0.9
+    assert shares[-1] < 0.1

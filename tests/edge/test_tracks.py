@@ -5,7 +5,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 import pytest
-from belt import BELT, HEIGHT, WIDTH, Belt, passing, picture
+from belt import BELT, HEIGHT, PART, WIDTH, Belt, passing, picture
 
 from edge.deciders import make_decider
 from edge.decision import DecideSettings, Dwell, Ruling
@@ -251,3 +251,20 @@ def test_the_model_sees_one_part_at_a_time() -> None:
     assert np.abs(subject.background.astype(int) - BELT).max() < 12
     shown = subject.start * WIDTH, subject.stop * WIDTH
     assert any(shown == pytest.approx(view, abs=4) for view in ((0, 165), (165, WIDTH)))
+
+
+def test_a_part_that_was_learnt_as_background_is_forgotten() -> None:
+    """It covers most of the first frame, and leaves; its place stays foreground until it is known to be none."""
+    belt = part_line(dwell=Dwell(max_s=3))
+    belt.show(wide_part(0))
+    for low in range(8, 400, 8):
+        belt.show(wide_part(low))
+    for _ in range(6):
+        belt.run(passing())
+    assert [len(belt.run(passing())) for _ in range(3)] == [1, 1, 1]
+
+
+def wide_part(low: int) -> Image:
+    image = picture()
+    image[20:220, min(40 + low, 319) : 280 + low] = PART
+    return image
