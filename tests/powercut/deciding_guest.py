@@ -9,10 +9,10 @@ import json
 import os
 import random
 import select
-import sys
 import termios
 import time
 import tty
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from fcntl import ioctl
 from pathlib import Path
@@ -42,13 +42,19 @@ def content(message: Message) -> list[Any]:
 
 
 class ReportingOutbox(Outbox):
-    """Tells what was stored, once it was."""
+    """Tells what was stored, once it was, and when the file was written: that is a checkpoint of the WAL."""
 
-    report: Report
+    def __init__(self, path: Path, max_bytes: int, report: Report) -> None:
+        super().__init__(path, max_bytes)
+        self._file = path
+        self._report = report
+        self._written = path.stat().st_mtime_ns
 
-    def update(self, new: Sequence[Message], removed: Collection[int], parts: Mapping[str, int]) -> Any:
+    def update(self, new: Sequence[Message], removed: Collection[int], parts: Mapping[str, int]) -> "Counter[str]":
         evicted = super().update(new, removed, parts)
-        self.report({"stored": [content(m) for m in new], "removed": sorted(removed), "evicted": sum(evicted.values())})
+        news = {"stored": [content(m) for m in new], "removed": sorted(removed), "evicted": sum(evicted.values())}
+        before, self._written = self._written, self._file.stat().st_mtime_ns
+        self._report(news | ({"checkpoint": True} if self._written != before else {}))
         return evicted
 
 
@@ -83,7 +89,7 @@ class Broker:
 
 def decision(line: str, chance: random.Random) -> Decision:
     now_ns = time.time_ns()
-    labels = tuple(f"label {n}" for n in range(chance.choice((2, 60, 300))))
+    labels = tuple(f"label {n}".ljust(chance.choice((9, 200, 6000))) for n in range(chance.choice((2, 6))))
     scores = Classification(labels, tuple(chance.random() for _ in labels))
     return Decision(line, Ruling("reject", Evidence(scores, 1, now_ns, 320, 240, None, 0.1, 1.0)), now_ns, 1.5)
 
@@ -91,8 +97,7 @@ def decision(line: str, chance: random.Random) -> Decision:
 def decide(folder: Path, report: Report, chance: random.Random) -> None:
     """Open the outbox, say what it holds, then decide until the power is cut."""
     report({"opening": True})
-    outbox = ReportingOutbox(folder / "outbox.db", 64 * 1024 * 1024)
-    outbox.report = report
+    outbox = ReportingOutbox(folder / "outbox.db", 64 * 1024 * 1024, report)
     report(
         {
             "holds": [content(message) for message in outbox.after(0, 1_000_000)],
@@ -100,7 +105,7 @@ def decide(folder: Path, report: Report, chance: random.Random) -> None:
             "last_seq": outbox.last_seq,
             "last_parts": {line: outbox.last_part(line) for line in LINES},
             "problem": outbox.problem,
-            "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+            "files": sorted(path.name for path in folder.iterdir()),
         }
     )
     publisher = Publisher("cell-7", outbox, SystemClock(), LINES)
@@ -116,7 +121,7 @@ def decide(folder: Path, report: Report, chance: random.Random) -> None:
 
 
 def busybox(*command: str) -> None:
-    done = os.spawnv(os.P_WAIT, "/guest/busybox", command)
+    done = os.spawnv(os.P_WAIT, "/guest/busybox", command)  # noqa: S606  # there is no shell
     if done:
         raise SystemExit(f"{' '.join(command)}: exit status {done}")
 
@@ -159,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""Run by the Python of the tests: a dry run of `deciding_guest`, then the name of every file that it took, on stdout."""
+"""Run by the Python of the tests: a dry run of `deciding_guest`, then every file that it took, on stdout."""
 
 import os
 import random
@@ -47,7 +47,7 @@ def files() -> set[Path]:
 
 
 def main() -> None:
-    import deciding_guest
+    from powercut.deciding_guest import decide  # what it opens is listened to by now
 
     def list_and_end() -> None:
         time.sleep(3)
@@ -57,7 +57,7 @@ def main() -> None:
         os._exit(0)
 
     threading.Thread(target=list_and_end).start()
-    deciding_guest.decide(Path(sys.argv[-1]), lambda _: None, random.Random(1))
+    decide(Path(sys.argv[-1]), lambda _: None, random.Random(1))
 
 
 if __name__ == "__main__":

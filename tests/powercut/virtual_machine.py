@@ -1,4 +1,4 @@
-"""A virtual machine that sleeps just before it decides, woken as often as wanted, each time with the disk as it is then.
+"""A virtual machine that sleeps just before it decides, woken as often as wanted, with the disk as it is then.
 
 To boot Linux and to import numpy and OpenCV takes most of a minute where every instruction is translated (no KVM is
 asked for). So that is done once, without a disk, and the machine's memory is saved to a file (`migrate`). A machine
@@ -30,7 +30,7 @@ from conftest import ROOT
 HERE = Path(__file__).parent
 BUILD = ROOT / "build/powercut"
 PROGRAM = HERE / "deciding_guest.py"
-PYTHONPATH = f"{ROOT}:{HERE}:{sysconfig.get_path('purelib')}"
+PYTHONPATH = f"{ROOT}:{ROOT}/tests:{sysconfig.get_path('purelib')}"
 PYTHON = (str(Path(sys.executable).resolve()), "-SB")
 KERNEL = "linux-image-cloud-amd64"
 """Debian's for virtual machines: smaller, and ext4 is built in."""
@@ -39,7 +39,10 @@ MODULES = (
     *("virtio/virtio_pci", "block/virtio_blk"),
 )
 """In this order; the last one once there is a disk to be seen."""
-QEMU = "qemu-system-x86_64 -M pc,accel=tcg -cpu max -smp 1 -m 1024 -nodefaults -no-reboot -display none".split()
+QEMU = (
+    *("qemu-system-x86_64", "-M", "pc,accel=tcg", "-cpu", "max", "-m", "1024"),
+    *("-nodefaults", "-no-reboot", "-display", "none"),
+)
 INIT = """#!/guest/busybox sh
 b=/guest/busybox
 $b mkdir -p /proc /sys /dev /tmp /guest/disk
@@ -61,7 +64,11 @@ class PoweredMachine:
         """Wake it. `disk` is what qemu's `-drive` says about it."""
         state = asleep()
         self._process = subprocess.Popen(
-            [*QEMU, *_boot(state.parent), *_disk(disk), *_serial(state.parent), "-incoming", f"exec:cat {state}"],
+            [
+                *(*QEMU, *_boot(state.parent), *_disk(disk), *_console(state.parent)),
+                *("-chardev", "stdio,id=out,signal=off", "-serial", "chardev:out"),
+                *("-incoming", f"exec:cat '{state}'"),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -116,13 +123,15 @@ class PoweredMachine:
 @functools.cache
 def asleep() -> Path:
     """The memory of a machine that waits for its start, made when the code has changed since the last time."""
-    for reason, there in needs().items():
-        if not there:
-            pytest.skip(f"{reason}; ./install.sh test --slow installs it")
+    if platform.machine() != "x86_64" or sys.platform != "linux":
+        pytest.skip("the virtual machine is of the kind of its host, and only made for x86-64 Linux")
+    for name in ("qemu-system-x86_64", "busybox", "cpio", "mke2fs", "nbdkit", "apt-get", "dpkg-deb"):
+        if shutil.which(name, path=_path()) is None:
+            pytest.skip(f"{name} is missing; ./install.sh test --slow installs it on Debian")
     kernel = _kernel()
     taken = sorted(_files_of_the_program())
     # Names and times: that is what tells one environment, or one state of the code, from another.
-    stamps = [f"{name} {os.lstat(name).st_size} {os.lstat(name).st_mtime_ns}" for name in taken if os.path.isfile(name)]
+    stamps = [f"{name} {os.lstat(name).st_size} {os.lstat(name).st_mtime_ns}" for name in taken if Path(name).is_file()]
     recipe = "\n".join([str(kernel), Path(__file__).read_text(), *stamps])
     folder = BUILD / hashlib.sha256(recipe.encode()).hexdigest()[:16]
     if not (folder / "state").exists():
@@ -134,23 +143,15 @@ def asleep() -> Path:
     return folder / "state"
 
 
-def needs() -> dict[str, bool]:
-    """What this machine must be or have, and whether it is so."""
-    programs = ("qemu-system-x86_64", "busybox", "cpio", "mke2fs", "nbdkit", "apt-get", "dpkg-deb")
-    return {"this is no x86-64 Linux": platform.machine() == "x86_64" and sys.platform == "linux"} | {
-        f"{name} is missing": shutil.which(name, path=_path()) is not None for name in programs
-    }
-
-
 def _path() -> str:
     return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 
-def run(*command: object, **more: Any) -> str:
+def run(*command: object, **environment: str) -> str:
     """What a command prints; if it fails, what it says is in the error."""
     words = [str(word) for word in command]
-    environment = {**os.environ, "PATH": _path(), **more.pop("environment", {})}
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, **more)
+    own = {**os.environ, "PATH": _path(), **environment}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=own)
     assert done.returncode == 0, f"{' '.join(words)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
 
@@ -179,7 +180,7 @@ def _files_of_the_program() -> set[str]:
     dry = BUILD / "dry-run"
     shutil.rmtree(dry, ignore_errors=True)
     dry.mkdir(parents=True)
-    return set(run(*PYTHON, HERE / "guest_files.py", dry, environment={"PYTHONPATH": PYTHONPATH}).split("\n")) - {""}
+    return set(run(*PYTHON, HERE / "guest_files.py", dry, PYTHONPATH=PYTHONPATH).split("\n")) - {""}
 
 
 def _make_initrd(kernel: Path, taken: Sequence[str], folder: Path) -> None:
@@ -205,8 +206,10 @@ def _make_initrd(kernel: Path, taken: Sequence[str], folder: Path) -> None:
 def _put_to_sleep(folder: Path) -> None:
     said, state = folder / "ready", folder / "state.unfinished"
     machine = subprocess.Popen(
-        [*QEMU, *_boot(folder), *_disk("driver=null-co,size=256M"), "-serial", f"file:{folder / 'console.log'}"]
-        + ["-serial", f"file:{said}", "-monitor", "stdio"],
+        [
+            *(*QEMU, *_boot(folder), *_disk("driver=null-co,size=256M"), *_console(folder)),
+            *("-serial", f"file:{said}", "-monitor", "stdio"),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -218,7 +221,7 @@ def _put_to_sleep(folder: Path) -> None:
             assert machine.poll() is None, f"the machine went off: {console[-2000:]}"
             assert time.monotonic() < deadline, f"the machine does not come up: {console[-2000:]}"
             time.sleep(0.1)
-        commands = f'migrate_set_parameter max-bandwidth 10G\nmigrate "exec:cat > {state}"\nquit\n'
+        commands = f"migrate_set_parameter max-bandwidth 10G\nmigrate \"exec:cat > '{state}'\"\nquit\n"
         out, _ = machine.communicate(commands.encode(), timeout=100)
     finally:
         machine.kill()
@@ -243,15 +246,8 @@ def _disk(drive: str) -> list[str]:
     return ["-drive", f"if=none,id=disk,{drive}", "-device", "virtio-blk-pci,drive=disk"]
 
 
-def _serial(folder: Path) -> list[str]:
-    return [
-        "-serial",
-        f"file:{folder / 'console.log'}",
-        "-chardev",
-        "stdio,id=out,signal=off",
-        "-serial",
-        "chardev:out",
-    ]
+def _console(folder: Path) -> list[str]:
+    return ["-serial", f"file:{folder / 'console.log'}"]
 
 
 def new_seed() -> int:
