@@ -66,6 +66,7 @@ class Background:
 
     def __init__(self) -> None:
         self._size = (0, 0)
+        self._covered_for = 0
 
     @property
     def picture(self) -> Image:

@@ -35,7 +35,8 @@ def count(letters: str, *clear: float, partly: bool = False, **settings: Any) ->
     """The ruling on one part whose frames show these labels, with these scores (else 0.9)."""
     made = DecideSettings(**settings)
     frames = [evidence(scores(LETTERS[letter], clear[n] if clear else 0.9), seq=n) for n, letter in enumerate(letters)]
-    seen = Seen(0, len(letters) * FRAME_NS, [] if partly else frames, frames if partly else [])
+    seen = Seen(0, len(letters) * FRAME_NS)
+    (seen.partly if partly else seen.whole).extend(frames)
     return VoteCount(made, Judge("ok", "empty", made.min_score, made.thresholds)).ruling(seen)
 
 
