@@ -166,7 +166,7 @@ class PerPart:
         """On a belt nothing appears in mid-view and stays: the background was learnt with a part in it."""
         tracker = self._tracker
         for track in tracker.tracks:
-            if tracker.travel and track.entered is None and self._stays(track):
+            if tracker.travel and track.entered is None and not track.missed and self._stays(track):
                 self._background.absorb(track.low, track.high, self._trackers.index(tracker))
 
     def _stays(self, track: Track) -> bool:
