@@ -316,4 +316,5 @@ def stop_on_signals() -> threading.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a trigger that comes too early must not kill it
     return stop
