@@ -82,7 +82,7 @@ def test_both_print_a_reason_and_what_is_missing_without_a_picture(
         send(mosquitto.port, "factory/line1/defects", {**message, "late": True})
     for program in (shell, python):
         program.wait_for(r"part 4: reject scratch 0\.9506 late$")
-        program.wait_for(r"part 5: review scratch 0\.5172 \(votes disagree: scratch 3, stain 2\) late$")
+        program.wait_for(r"part 5: review scratch 0\.5172 \(the frames disagree: scratch 3, stain 2\) late$")
         program.wait_for(r"part 6: review (-|None) (-|None) \(timeout: no frame within 1 s\) late$")
 
 
