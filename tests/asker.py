@@ -25,14 +25,19 @@ class Asker:
         self._more = threading.Condition()
         self._ready = threading.Event()
         protocol = MQTTProtocolVersion.MQTTv5 if is_5 else MQTTProtocolVersion.MQTTv311
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="plc", protocol=protocol)
         self._client.on_connect = lambda client, *_: client.subscribe([(DEFECTS, 1), (REPLIES, 1)])
         if is_5:
             self._client.on_connect = self._subscribe
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = self._received
         self._client.reconnect_delay_set(1, 1)
-        self._client.connect("127.0.0.1", port)
+        if is_5:  # what comes while the broker has us not, it keeps
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # untyped in paho
+            properties.SessionExpiryInterval = 300
+            self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
+        else:
+            self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert self._ready.wait(10)
 

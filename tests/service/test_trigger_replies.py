@@ -240,8 +240,12 @@ def test_who_still_waits_at_the_end_is_answered(
     assert Counter(asker.ids) == dict.fromkeys(["first", *map(str, range(50))], 1)
 
 
-def test_the_correlation_outlives_the_broker(daemon: Daemon, mosquitto: Mosquitto, plc: Asker) -> None:
-    """The trigger came, the broker goes before the reply does, and comes back."""
+def test_the_correlation_outlives_the_broker(daemon: Daemon, mosquitto: Mosquitto) -> None:
+    """The trigger came, the broker goes before the reply does, and comes back; it remembers who subscribes."""
+    mosquitto.stop()
+    mosquitto.configure("allow_anonymous true", "persistence true", f"persistence_location {mosquitto.folder}/")
+    mosquitto.start()
+    plc = Asker(mosquitto.port)
     daemon(line(NO_CAMERA, timeout_s=3))
     plc.ask_for("a", reply_topic=REPLIES, correlation=b"4711").wait_for_publish(10)
     mosquitto.stop()
@@ -250,6 +254,7 @@ def test_the_correlation_outlives_the_broker(daemon: Daemon, mosquitto: Mosquitt
     plc.wait_for_replies(1)
     ((topic, reply, data),) = plc.replies
     assert (topic, reply["trigger"]["id"], data, reply["late"]) == (REPLIES, "a", b"4711", True)
+    plc.close()
 
 
 def test_a_line_that_decides_by_itself_listens_to_no_triggers(daemon: Daemon, plc: Asker, clip: Path) -> None:
