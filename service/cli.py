@@ -10,7 +10,7 @@ from typing import get_args
 from edge.backends import BACKENDS
 from edge.bundle import Precision
 from edge.errors import EdgeError
-from service.commands import check_config, classify, run, watch
+from service.commands import bench, check_config, classify, run, watch
 from service.settings import DEFAULT_PATH, WRONG_CONFIGURATION, ConfigurationError
 
 FAILED = 1
@@ -57,6 +57,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--precision", choices=("auto", *get_args(Precision)), help="(default: as above)")
     command.add_argument("--json", action="store_true", help="one JSON document per image")
     command.set_defaults(run=classify.run)
+
+    command = commands.add_parser("bench", help="how fast engines and pipelines are on this device")
+    command.add_argument("--model", type=Path, metavar="DIR", help="bundle (default: `model` of the configuration)")
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument("--backend", choices=("auto", *BACKENDS), help="this one alone (default: all)")
+    command.add_argument("--precision", choices=("auto", *get_args(Precision)), help="this one alone (default: all)")
+    command.add_argument("--threads", type=int, metavar="N", help="so many alone (default: 1, 2 and up to 4)")
+    command.add_argument("--seconds", type=float, metavar="S", help="for each figure (default: 2)")
+    command.add_argument("--video", type=Path, metavar="FILE", help="read this one (default: a clip of its own)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture, too (.png)")
+    command.add_argument("--from", dest="from_file", type=Path, metavar="FILE", help="show what --json wrote")
+    command.set_defaults(run=bench.run)
 
     command = commands.add_parser("watch", help="what the lines say, live")
     command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
