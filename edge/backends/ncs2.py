@@ -64,7 +64,7 @@ class Ncs2Backend:
 
     Raises:
         BackendError: OpenVINO is not there or refuses the model.
-        EngineError: there is no stick, or it does not start now.
+        EngineError: there is no stick.
     """
 
     name: BackendName = "openvino"
