@@ -143,7 +143,10 @@ ctypes.CDLL(None).pause()
         assert process.stdout is not None
         assert process.stdout.readline() == "hanging\n"
         ours.close()
-        assert process.wait(20) == 1
+        try:
+            assert process.wait(20) == 1
+        finally:
+            process.kill()
 
 
 def test_it_imports_the_standard_library_alone() -> None:
