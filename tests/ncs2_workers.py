@@ -21,7 +21,7 @@ SAID_FIRST: dict[str, Message | bytes] = {
     "is-newer": struct.pack("<4sHHI", b"ncs2", 2, 1, 1),
     "says-done-first": Done(1, 1),
     "fails-for-no-known-reason": Failed(99, b"?"),
-    "has-another-shape": HELLO._replace(height=80),
+    "has-another-shape": HELLO._replace(shape_1=80),
     "has-too-many-labels": HELLO._replace(labels=2**31),
     "has-no-stick": Failed(Reason.MODEL, b"Can not init Myriad device: NC_ERROR"),
     "cannot-boot-its-stick": Failed(Reason.MODEL, b"general error"),

@@ -9,17 +9,16 @@ import logging
 import mmap
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.backends import BackendName
-from edge.bundle import Precision
-from edge.errors import BackendError, EdgeError, EngineError
+from edge.backends import Run
+from edge.backends.host_input import HostInput
+from edge.backends.plan import Plan
+from edge.errors import BackendError, EngineError
 from edge.frame import Image
 from edge.ncs2.process import WorkerFailedError, WorkerLostError, WorkerProcess
 from edge.ncs2.protocol import SCORES_BYTES, Reason, text_of
@@ -51,64 +50,62 @@ class Ncs2Settings:
 
 
 class Ncs2Backend:
-    """One stick with one model. Lines take turns; a worker that is lost is started again by the next run.
+    """One stick with one model, in one worker. Lines take turns. When a run fails the worker is gone: load it again.
 
     Args:
-        model: ONNX, opset 13 or lower, with the normalisation in its graph.
-        precision: of that file; `int8` is refused.
-        spec: what the preprocessor writes.
+        model: FP16 or FP32; ONNX of opset 13 or lower.
+        spec: what the file takes; what it lacks is done on the host.
+        plan: how to run it; its precision is the file's, the rest of it the stick does not know.
         settings: how to reach the stick.
 
-    Attributes:
-        labels: how many scores the model gives.
-
     Raises:
-        BackendError: OpenVINO is not there or refuses the model.
-        EngineError: there is no stick.
+        BackendError: OpenVINO or the stick is not there, or refuses the model.
     """
 
-    name: BackendName = "openvino"
-    device: Literal["ncs2"] = "ncs2"
-
-    def __init__(self, model: Path, precision: Precision, spec: InputSpec, settings: Ncs2Settings) -> None:
-        if precision == "int8":
+    def __init__(self, model: Path, spec: InputSpec, plan: Plan, settings: Ncs2Settings) -> None:
+        if plan.precision == "int8":
             raise BackendError(
                 "the NCS2 runs no INT8 model: set engine.precision to fp16 or fp32, "
                 "or engine.device to another one (docs/ncs2.md)"
             )
-        self.precision: Precision = precision
+        self.plan = plan
         self._model, self._spec, self._settings = model, spec, settings
         self._library = find_library(settings.openvino_dir)
         self._lock = threading.Lock()
-        self._closed = False
-        self._memory_fd = _shared_memory(SCORES_BYTES + int(np.prod(spec.shape)))
-        memory = mmap.mmap(self._memory_fd, 0)
-        self._image = np.frombuffer(memory, np.uint8, offset=SCORES_BYTES).reshape(spec.shape)
-        self._worker: WorkerProcess | None = None
+        as_the_file_takes_it = HostInput(spec, np.zeros(spec.shape, np.uint8)).array
+        memory_fd = _shared_memory(SCORES_BYTES + as_the_file_takes_it.nbytes)
         try:
-            self._worker, self.labels = self._start()
-        except BaseException:
-            os.close(self._memory_fd)
-            raise
+            memory = mmap.mmap(memory_fd, 0)
+            self._input = np.frombuffer(memory, as_the_file_takes_it.dtype, offset=SCORES_BYTES)
+            self._input = self._input.reshape(as_the_file_takes_it.shape)
+            self._worker: WorkerProcess | None
+            self._worker, self.labels = self._start(memory_fd)
+        finally:
+            os.close(memory_fd)  # the mapping and the worker have their own
         self._scores = np.frombuffer(memory, np.float32, self.labels).reshape(1, self.labels)
 
-    def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> Callable[[], None]:
-        """See `Backend.bind`. Both arrays are copied on each run: the stick's memory is shared by all lines."""
+    def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> Run:
+        """See `Backend.bind`. Each run copies both arrays: all lines share the worker's memory."""
         if image.shape != self._spec.shape or scores.shape != (1, self.labels):
             raise BackendError(
                 f"{self._model} takes {self._spec.shape} and gives {(1, self.labels)}, "
                 f"not {image.shape} and {scores.shape}: correct model.json or export the model again"
             )
+        host = None if self._spec.as_preprocessed else HostInput(self._spec, image)
+        source = image if host is None else host.array
 
         def run() -> None:
+            if host is not None:
+                host()
             with self._lock:
-                worker = self._worker or self._restart()
-                self._image[:] = image
+                if self._worker is None:
+                    raise EngineError("the NCS2 has no worker any more: the model must be loaded again")
+                self._input[:] = source
                 try:
-                    worker.run(self._settings.timeout_s)
+                    self._worker.run(self._settings.timeout_s)
                 except WorkerFailedError as error:
                     self._worker = None
-                    raise EngineError(str(self._sentence(error))) from error
+                    raise EngineError(self._sentence(error)) from error
                 except WorkerLostError as error:
                     self._worker = None
                     raise EngineError(
@@ -121,50 +118,35 @@ class Ncs2Backend:
     def close(self) -> None:
         """End the worker, which gives the stick back."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                os.close(self._memory_fd)
             if self._worker is not None:
                 self._worker.end()
                 self._worker = None
 
-    def _restart(self) -> WorkerProcess:
-        """Anything that goes wrong now was right before, so it may be right again."""
-        if self._closed:
-            raise EngineError("the NCS2 was closed: nothing can be run on it any more")
-        try:
-            self._worker, labels = self._start()
-        except BackendError as error:
-            raise EngineError(str(error)) from error
-        if labels != self.labels:
-            raise EngineError(f"{self._model} was replaced by one with {labels} scores: restart the daemon")
-        return self._worker
-
-    def _start(self) -> tuple[WorkerProcess, int]:
+    def _start(self, memory_fd: int) -> tuple[WorkerProcess, int]:
         """A worker that has loaded the model, and how many scores it gives."""
         directory, device = self._settings.openvino_dir, self._settings.device
         further = sorted(directory.glob("runtime/3rdparty/*/lib"))
         try:
-            worker = WorkerProcess(self._library, further, self._model, device, self._memory_fd)
+            worker = WorkerProcess(self._library, further, self._model, device, memory_fd)
             hello = worker.hello(self._settings.start_timeout_s)
         except WorkerFailedError as error:
-            raise self._sentence(error) from error
+            raise BackendError(self._sentence(error)) from error
         except WorkerLostError as error:
             raise BackendError(
                 f"the NCS2 worker {error} before it had loaded {self._model} with {self._library}: "
                 "see docs/ncs2.md for what it needs, or set engine.device to another one"
             ) from error
-        shape = (hello.batch, hello.height, hello.width, hello.channels)
-        if shape != self._spec.shape or not 0 < hello.labels * 4 <= SCORES_BYTES:
+        shape = hello[:4]
+        if shape != self._input.shape or not 0 < hello.labels * 4 <= SCORES_BYTES:
             worker.end()
             raise BackendError(
-                f"{self._model} takes {shape} and gives {hello.labels} scores, model.json says {self._spec.shape}: "
+                f"{self._model} takes {shape} and gives {hello.labels} scores, model.json says {self._input.shape}: "
                 "correct it or export the model again"
             )
         log.info("%s is loaded on %s by OpenVINO %s", self._model, device, text_of(hello.openvino))
         return worker, hello.labels
 
-    def _sentence(self, error: WorkerFailedError) -> EdgeError:
+    def _sentence(self, error: WorkerFailedError) -> str:
         """What failed, and the remedy."""
         directory, device = self._settings.openvino_dir, self._settings.device
         detail = "; ".join(filter(None, (error.text, error.printed))) or "it does not say why"
@@ -173,31 +155,29 @@ class Ncs2Backend:
             reason = Reason.NO_DEVICE
         match reason:
             case Reason.LIBRARY:
-                return BackendError(
+                return (
                     f"{self._library} cannot be loaded ({detail}): install the OpenVINO 2022.3 that is made for this "
                     "processor, and the packages that it needs (docs/ncs2.md)"
                 )
             case Reason.TOO_OLD:
-                return BackendError(
-                    f"{self._library} is too old, it has no {error.text}: install OpenVINO 2022.3.2 (docs/ncs2.md)"
-                )
+                return f"{self._library} is too old, it has no {error.text}: install OpenVINO 2022.3.2 (docs/ncs2.md)"
             case Reason.NO_PLUGIN:
-                return BackendError(
+                return (
                     f"the OpenVINO in {directory} has no plug-in for {device} that can be loaded ({detail}): install "
                     "the archive of OpenVINO 2022.3.2, which has it, and libusb-1.0-0 (docs/ncs2.md)"
                 )
             case Reason.NO_DEVICE:
-                return EngineError(
+                return (
                     f"no NCS2 stick found ({detail}): plug it in, and give this user access to it with the udev rule "
                     "in docs/ncs2.md"
                 )
             case Reason.MODEL:
-                return BackendError(
+                return (
                     f"OpenVINO refuses {self._model} on {device}: {detail}: export it as FP16 or FP32 with opset 13 "
                     "or lower, or set engine.device to another one"
                 )
             case Reason.RUNNING:
-                return EngineError(
+                return (
                     f"OpenVINO failed while running on {device}: {detail}: the worker is started again; plug the stick "
                     "in again if this goes on"
                 )

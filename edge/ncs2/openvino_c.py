@@ -159,14 +159,12 @@ class Model:
         self.shape, element = self._port("ov_compiled_model_input")
         scores, _ = self._port("ov_compiled_model_output")
         self.labels = _product(scores)
-        if _product(self.shape) != image_bytes:
-            raise OpenVinoError(Reason.MODEL, f"its input is {self.shape}, {image_bytes} bytes are given")
         dims = (c.c_int64 * len(self.shape))(*self.shape)
         tensor = openvino.new(
             Reason.MODEL, "ov_tensor_create_from_host_ptr", element, _Shape(len(self.shape), dims), image
         )
-        if self._bytes(tensor) != image_bytes:
-            raise OpenVinoError(Reason.MODEL, "its input is not uint8")
+        if (size := self._bytes(tensor)) != image_bytes:
+            raise OpenVinoError(Reason.MODEL, f"its input is {self.shape}, {size} bytes, but {image_bytes} are given")
         openvino.call(Reason.MODEL, "ov_infer_request_set_input_tensor", self._request, tensor)
 
     def run(self, scores: int) -> None:

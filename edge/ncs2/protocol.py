@@ -4,8 +4,9 @@ One message is one packet of a `SOCK_SEQPACKET` pair: it arrives whole or not at
 expected one is a mistake and never half a message. The worker says `Hello` when the model is loaded, then answers each
 `Run` with `Done`; or it says `Failed` once, and ends. The end of the connection ends the worker.
 
-The tensors are in one shared memory: scores first (float32, `SCORES_BYTES` are kept for them), then the image (uint8).
-The daemon writes the image before `Run` and reads the scores after `Done`.
+The tensors are in one shared memory: scores first (float32, `SCORES_BYTES` are kept for them), then what the
+model takes.
+The daemon writes the input before `Run` and reads the scores after `Done`.
 """
 
 import socket
@@ -16,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 MAGIC = b"ncs2"
 VERSION = 1
 SCORES_BYTES = 65536
-"""A whole number of pages on every kernel, so that the image behind it is aligned."""
+"""A whole number of pages on every kernel, so that the input behind it is aligned."""
 
 _HEADER = struct.Struct("<4sHH")
 
@@ -39,12 +40,12 @@ class Reason(IntEnum):
 
 
 class Hello(NamedTuple):
-    """The model is loaded: its input (batch, height, width, channels), its scores, and whose library it is."""
+    """The model is loaded: the four numbers of its input's shape, how many scores it gives, and OpenVINO's version."""
 
-    batch: int
-    height: int
-    width: int
-    channels: int
+    shape_0: int
+    shape_1: int
+    shape_2: int
+    shape_3: int
     labels: int
     openvino: bytes
 

@@ -96,7 +96,7 @@ def test_a_memory_of_another_size(surface_demo: Path) -> None:
         failed = receive(channel)
         assert isinstance(failed, Failed)
         assert failed.reason == Reason.MODEL
-        assert text_of(failed.text) == "its input is (1, 160, 160, 3), 76799 bytes are given"
+        assert text_of(failed.text) == "its input is (1, 160, 160, 3), 76800 bytes, but 76799 are given"
 
 
 def test_it_ends_with_the_daemon(surface_demo: Path) -> None:
@@ -104,11 +104,13 @@ def test_it_ends_with_the_daemon(surface_demo: Path) -> None:
 import sys, time, numpy as np
 from pathlib import Path
 import importlib.util
+from edge.backends import Plan
 from edge.backends.ncs2 import Ncs2Backend, Ncs2Settings
 from edge.bundle import load_bundle
 bundle = load_bundle(Path({str(surface_demo)!r}))
 openvino = Path(importlib.util.find_spec("openvino").origin).parent
-backend = Ncs2Backend(bundle.file("fp32"), "fp32", bundle.manifest.input.spec, Ncs2Settings(openvino, "CPU"))
+plan, spec = Plan("openvino", "ncs2", "fp32"), bundle.manifest.input.spec
+backend = Ncs2Backend(bundle.file("fp32", "openvino"), spec, plan, Ncs2Settings(openvino, "CPU"))
 print(backend._worker._process.pid, flush=True)
 time.sleep(60)
 """
