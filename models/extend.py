@@ -64,7 +64,7 @@ class Original:
 
     def prepare(self, image: Image) -> npt.NDArray[np.generic]:
         """(height, width, channels) uint8, BGR or grey, as the original takes it, with a batch dimension."""
-        ordered = image[..., ::-1] if self.colour == "RGB" else image
+        ordered: npt.NDArray[Any] = image[..., ::-1] if self.colour == "RGB" else image
         if self.dtype == "float32":
             ordered = (ordered / np.float32(255) - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         if self.layout == "NCHW":
