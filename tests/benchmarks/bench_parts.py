@@ -20,19 +20,19 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 from belt import FRAME_NS, Belt, passing, picture  # noqa: E402
 
-from edge.backends import EngineSettings, make_backend  # noqa: E402
+from edge.backends import EngineSettings  # noqa: E402
 from edge.bundle import load_bundle  # noqa: E402
 from edge.deciders import make_decider  # noqa: E402
 from edge.decision import DecideSettings  # noqa: E402
+from edge.engine import Engine  # noqa: E402
 
 SIZES = ((320, 240), (640, 480), (1280, 720))
 
 
 def measure(width: int, height: int, frames: int) -> dict[str, float]:
     """Milliseconds per frame while parts pass, and their ratio."""
-    backend = make_backend(
-        load_bundle(TESTS.parent / "models/surface-demo"), EngineSettings(precision="int8", threads=1), cores=1
-    )
+    bundle = load_bundle(TESTS.parent / "models/surface-demo")
+    slot = Engine(bundle, EngineSettings(precision="int8", threads=1)).slot()
     belt = Belt(make_decider(DecideSettings(), "ok"))
     places = list(passing(width // 3, step=width // 40, width=width))
     images = [picture(place, size=(width, height)) for place in places]
@@ -42,7 +42,7 @@ def measure(width: int, height: int, frames: int) -> dict[str, float]:
         start = time.perf_counter()
         belt.decider.look(image, seq * FRAME_NS)
         looked = time.perf_counter()
-        backend.infer()
+        slot.infer()
         infer.append(time.perf_counter() - looked)
         look.append(looked - start)
         belt.decider.rulings()
