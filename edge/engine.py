@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 class Engine:
     """One bundle, loaded once. Warmed up and checked against its golden scores when it is made.
 
-    When it fails it is loaded again for the line that asks first; the others find it there.
+    When it fails it is loaded again for the line that asks first; the others find it there. A device that may come (a
+    stick that is not plugged in yet) is waited for in the same way.
 
     Args:
         bundle: the model.
@@ -47,10 +48,13 @@ class Engine:
         try:
             self.plan, self.why = choose(bundle, settings, lines=lines, cores=self._cores)
             self._load()
-        except BackendError as error:
-            if not self._falls_back(error):
+        except (BackendError, EngineError) as error:
+            if self._falls_back(error):
+                self._load()
+            elif isinstance(error, BackendError):
                 raise
-            self._load()
+            else:
+                log.warning("%s", error)
         self._gate: AbstractContextManager[object] = nullcontext()
         if lines > self.plan.streams:
             # More at a time than there are cores for would only get into each other's caches.
@@ -91,11 +95,10 @@ class Engine:
         backend = load_backend(self.bundle, self.plan, self._settings)
         try:
             check_golden(backend, self.bundle)
-        except EngineError as error:
+        except BaseException as error:
             backend.close()
-            raise BackendError(str(error)) from error
-        except BaseException:
-            backend.close()
+            if isinstance(error, EngineError) and self.plan.device == "cpu":
+                raise BackendError(str(error)) from error  # not a device that comes back
             raise
         self._backend = backend
         self.generation += 1
@@ -106,12 +109,12 @@ class Engine:
     def _load_again(self) -> Backend:
         try:
             return self._load()
-        except BackendError as error:
+        except (BackendError, EngineError) as error:
             if not self._falls_back(error):
                 raise
             return self._load()
 
-    def _falls_back(self, error: BackendError) -> bool:
+    def _falls_back(self, error: Exception) -> bool:
         """Whether to go on with the CPU instead; if so it is what is loaded next."""
         asked = self._settings
         if not asked.fall_back_to_cpu or asked.device == "cpu" or self._fallen_back:
@@ -137,7 +140,12 @@ class Slot:
         self._gate = gate
         self.input: Image = np.zeros(engine.bundle.manifest.input.spec.shape, np.uint8)
         self.scores: npt.NDArray[np.float32] = np.zeros((1, len(engine.bundle.labels)), np.float32)
-        self._run, self._generation = engine.bind(self.input, self.scores)
+        self._run: Run | None = None
+        self._generation = 0
+        try:
+            self.restore()
+        except EngineError as error:
+            self._why = str(error)
 
     def infer(self) -> None:
         """Run the model on what `input` holds and leave the result in `scores`.
@@ -145,6 +153,8 @@ class Slot:
         Raises:
             EngineError: the engine failed; `restore` it before the next call.
         """
+        if self._run is None:
+            raise EngineError(self._why)
         try:
             with self._gate:
                 self._run()

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 30.0)
 FRAME_TIMEOUT_S = 5.0
+ENGINE_HELD_S = 30.0
+"""An engine that works for so long is loaded again at once when it fails, and not after a pause."""
 TRIGGER_POLL_S = 0.2
 LATENCIES_KEPT = 4096
 
@@ -86,6 +89,7 @@ class Line:
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
         self.status = Status("waiting", "starting", clock.now_ns())
+        self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
         self.failed = False
         """It ended because something must be mended first."""
 
@@ -241,9 +245,14 @@ class Line:
         return self._look_at(frame)
 
     def _wait_for_the_engine(self, error: EngineError) -> None:
-        for retry_s in _pauses_s():
+        now_ns = self._clock.monotonic_ns()
+        pauses_s = _pauses_s()
+        if now_ns - self._engine_failed_ns > ENGINE_HELD_S * 1_000_000_000:
+            pauses_s = chain((0.0,), pauses_s)  # another line may have it back already, or the CPU is at hand
+        self._engine_failed_ns = now_ns
+        for pause_s in pauses_s:
             self._become("fault", str(error))
-            if self._stop.wait(retry_s):
+            if self._stop.wait(pause_s):
                 return
             try:
                 self._pipeline.restore()
