@@ -3,13 +3,14 @@
 import logging
 import os
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.backends import Backend, EngineSettings, Run, check_golden, load_backend
+from edge.backends import Backend, EngineSettings, Plan, Run, check_golden, load_backend
 from edge.backends.choose import choose
 from edge.bundle import Bundle, Precision
 from edge.errors import BackendError, EngineError, PermanentError
@@ -29,14 +30,24 @@ class Engine:
         settings: how to run it.
         lines: how many slots there will be.
         cores: how many this process may use; by default what the system allows it.
+        load: what loads the model.
 
     Raises:
         BackendError: what is asked for is not there, or refuses the model.
         BundleError: the bundle has no such precision, or the scores are not the golden ones.
     """
 
-    def __init__(self, bundle: Bundle, settings: EngineSettings, *, lines: int = 1, cores: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: EngineSettings,
+        *,
+        lines: int = 1,
+        cores: int | None = None,
+        load: Callable[[Bundle, Plan, EngineSettings], Backend] = load_backend,
+    ) -> None:
         self.bundle = bundle
+        self._load_backend = load
         self._settings = settings
         self._lines = lines
         self._cores = cores or len(os.sched_getaffinity(0))
@@ -92,7 +103,7 @@ class Engine:
                 self._backend = None
 
     def _load(self) -> Backend:
-        backend = load_backend(self.bundle, self.plan, self._settings)
+        backend = self._load_backend(self.bundle, self.plan, self._settings)
         try:
             check_golden(backend, self.bundle)
         except BaseException as error:
