@@ -53,11 +53,10 @@ class Foreground:
 
     def girth(self, axis: int) -> Plane:
         """Along `axis`: how far it reaches across, in pixels, times how much it differs there; holes do not count."""
-        across = self.mask.T if axis else self.mask
-        reach = len(across) - across.argmax(axis=0) - across[::-1].argmax(axis=0)
+        first, last = (cv2.reduceArgMax(self.mask, axis, lastIndex=last).ravel() for last in (False, True))
         covered = _mean(self.mask, axis) / 255
         differs = np.divide(_mean(self.strength, axis), covered, out=np.zeros_like(covered), where=covered > 0)
-        return np.asarray(reach * differs, np.float32)
+        return np.asarray((last + 1 - first) * differs, np.float32)
 
 
 def _mean(plane: Image, axis: int) -> Plane:
