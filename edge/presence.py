@@ -18,14 +18,14 @@ Plane = npt.NDArray[np.float32]
 
 LONG_SIDE = 320
 """Pixels of the small picture. Gaps between parts are seen down to about 1 % of the view."""
-ACROSS = 80
-"""Pixels of it across the travel, at least, or all that there are: the least part covers 4 of them."""
+ACROSS = 120
+"""Pixels of it across the travel, at least, or all that there are: the least part covers 6 of them."""
 TURNS = 4
 """The background is learnt from every 4th frame, and what is slow to change is measured on every 4th."""
 LEARNING_RATE = 0.2
 """Share of the present picture that the background takes over each time: it follows in about 20 frames."""
-STEADY = 0.005
-"""Share of the light that may have changed before the background follows: about one grey level of white."""
+STEADY = 0.003
+"""Share of the light that may have changed before the background follows: less than one grey level."""
 DARK = 8.0
 """Mean grey level below which a picture shows nothing to be learnt: a camera that wakes up, a lamp that is off."""
 COVERED_FRAMES = 300
@@ -168,7 +168,7 @@ class Background:
         self._learnt = np.empty((*shape, 3), np.float32)
         self._channels = [np.empty(shape, np.uint8) for _ in range(3)]
         self._strength, self._mask, self._near, self._free = (np.zeros(shape, np.uint8) for _ in range(4))
-        self._grid = (slice(None, None, max(1, height // 20)), slice(None, None, max(1, width // 20)))
+        self._grid = (slice(None, None, max(1, height // 24)), slice(None, None, max(1, width // 40)))
 
     def _shrink(self, image: Image) -> None:
         """Not every row is needed: averaging all of a large picture takes longer than everything else here.
@@ -188,12 +188,11 @@ class Background:
 
     def _smooth(self) -> None:
         """Take single pixels out of the mask, close its small holes, and see what is near to it."""
-        small, larger, wide = _KERNELS[self._axis]
-        cv2.erode(self._mask, small, dst=self._mask)
+        cv2.erode(self._mask, _SMALL, dst=self._mask)
         if cv2.countNonZero(self._mask):
-            cv2.dilate(self._mask, larger, dst=self._mask)
-            cv2.erode(self._mask, small, dst=self._mask)
-            cv2.dilate(self._mask, wide, dst=self._near)
+            cv2.dilate(self._mask, _LARGER, dst=self._mask)
+            cv2.erode(self._mask, _SMALL, dst=self._mask)
+            cv2.dilate(self._mask, _WIDE[self._axis], dst=self._near)
         else:
             self._near[...] = 0
 
@@ -252,14 +251,9 @@ def _percentile(values: Image, share: int) -> float:
     return float(np.partition(values, place)[place])
 
 
-_KERNELS = {
-    axis: [np.ones(size, np.uint8) for size in sizes]
-    for axis, sizes in {
-        None: ((3, 3), (5, 5), (9, 9)),
-        0: ((1, 3), (1, 5), (5, 9)),  # thinned out, one pixel across is as much as three were
-        1: ((3, 1), (5, 1), (9, 5)),
-    }.items()
-}
+_SMALL = np.ones((3, 3), np.uint8)
+_LARGER = np.ones((5, 5), np.uint8)
+_WIDE = {None: np.ones((9, 9), np.uint8), 0: np.ones((5, 9), np.uint8), 1: np.ones((9, 5), np.uint8)}
 
 
 def _first_guess(picture: Image) -> Plane:
