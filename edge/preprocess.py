@@ -17,25 +17,38 @@ from edge.frame import Image
 
 Colour = Literal["BGR", "RGB", "GRAY"]
 Resize = Literal["stretch", "letterbox"]
-
-_CONVERSION: dict[Colour, int] = {"RGB": cv2.COLOR_BGR2RGB, "GRAY": cv2.COLOR_BGR2GRAY}
+Layout = Literal["NHWC", "NCHW"]
+InputType = Literal["uint8", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What a model expects: uint8, (1, height, width, channels).
+    """What a model file takes.
 
     Attributes:
         width: pixels.
         height: pixels.
         colour: order of the channels; `GRAY` is one channel.
         resize: `stretch` to the whole input, or `letterbox`: keep the aspect ratio and fill up with mid-grey.
+        layout: where the channels are.
+        dtype: `uint8`: pixels, the file normalises them itself; `float32`: (pixel / 255 - mean) / std.
+        mean: of values 0 to 1, for each channel in the order of `colour`.
+        std: the same.
     """
 
     width: int
     height: int
     colour: Colour
     resize: Resize = "stretch"
+    layout: Layout = "NHWC"
+    dtype: InputType = "uint8"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    @property
+    def as_preprocessed(self) -> bool:
+        """Whether the file takes what the preprocessor writes as it is; if not, the backend adds what is lacking."""
+        return self.layout == "NHWC" and self.dtype == "uint8" and self.colour != "RGB"
 
     @property
     def channels(self) -> int:
@@ -44,7 +57,7 @@ class InputSpec:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(1, height, width, channels)."""
+        """(1, height, width, channels): what the preprocessor writes, uint8 and BGR or grey."""
         return (1, self.height, self.width, self.channels)
 
 
@@ -85,7 +98,7 @@ class Preprocessor:
             raise ValueError(f"input buffer is {target.dtype} {target.shape}, the model wants uint8 {spec.shape}")
         self._spec = spec
         self._target = target[0]
-        self._bgr = target[0] if spec.colour == "BGR" else np.empty((spec.height, spec.width, 3), np.uint8)
+        self._bgr = np.empty((spec.height, spec.width, 3), np.uint8) if spec.colour == "GRAY" else target[0]
         self._placed = (0, 0, spec.height, spec.width)
         self._other: Preprocessor | None = None
         self._place: Callable[[Image], Image] = self._letterbox if spec.resize == "letterbox" else self._whole
@@ -97,8 +110,8 @@ class Preprocessor:
         # INTER_AREA averages when it shrinks (small defects survive, noise does not alias); it cannot enlarge well.
         shrinks = image.shape[0] >= height and image.shape[1] >= width
         cv2.resize(image, (width, height), dst=area, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        if self._spec.colour != "BGR":
-            cv2.cvtColor(self._bgr, _CONVERSION[self._spec.colour], dst=self._target)
+        if self._spec.colour == "GRAY":
+            cv2.cvtColor(self._bgr, cv2.COLOR_BGR2GRAY, dst=self._target)
 
     @property
     def area(self) -> Image:

@@ -9,9 +9,10 @@ import numpy.typing as npt
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from edge.backends import EngineSettings, make_backend
+from edge.backends import EngineSettings, Plan
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle, load_bundle
+from edge.engine import Engine
 from edge.frame import Image
 from edge.preprocess import InputSpec, Preprocessor
 from edge.sources.images import read_image
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     if not pictures:
         raise ValueError(f"{args.data} has no pictures in the split {args.split}: nothing to calibrate with")
     path = args.model / FILE
-    fp32 = bundle.file("fp32")
+    fp32 = bundle.file("fp32", "onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
         prepared, new = Path(folder) / "prepared.onnx", Path(folder) / FILE
         quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)  # every shape is fixed
@@ -73,22 +74,25 @@ def run(args: argparse.Namespace) -> None:
     add_file(args.model, manifest, "int8", FILE, golden_scores(path, bundle))
     manifest["provenance"]["quantisation"] = {"method": args.method, "pictures": len(pictures), "format": "QDQ"}
     write_manifest(args.model, manifest)
-    engine = make_backend(load_bundle(args.model), EngineSettings(precision="int8"), cores=1)
+    engine = Engine(load_bundle(args.model), EngineSettings(precision="int8"))
     sizes = fp32.stat().st_size, path.stat().st_size
     print(
         f"{path}: {sizes[1] / 1e6:.2f} MB, {sizes[0] / sizes[1]:.2f} times smaller; "
-        f"calibrated with {len(pictures)} pictures ({args.method}); runs in {engine.name}"
+        f"calibrated with {len(pictures)} pictures ({args.method}); runs in {engine.plan.backend}"
     )
 
 
 def golden_scores(model: Path, bundle: Bundle) -> npt.NDArray[np.float32]:
     """What ONNX Runtime's own backend answers to the golden inputs."""
-    backend = OnnxRuntimeBackend(model, "int8", bundle.manifest.input.spec, 1)
+    spec = bundle.manifest.input.spec
+    picture: Image = np.empty(spec.shape, np.uint8)
+    scores = np.empty((1, len(bundle.labels)), np.float32)
+    run = OnnxRuntimeBackend(model, spec, Plan("onnxruntime", "cpu", "int8"), None).bind(picture, scores)
     rows = []
     for image in bundle.golden_inputs:
-        backend.input[0] = image
-        backend.infer()
-        rows.append(backend.scores[0].copy())
+        picture[0] = image
+        run()
+        rows.append(scores[0].copy())
     return np.stack(rows)
 
 

@@ -6,14 +6,15 @@ A line stands on its own: whatever happens to its source or its frames ends here
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
 from edge.clock import Clock
 from edge.decision import Decision, Ruling, Trigger
-from edge.errors import BadFrameError, EdgeError, PermanentError, SourceError
+from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError
 from edge.frame import Frame
 from edge.pipeline import Pipeline
 from edge.sources import Source
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 30.0)
 FRAME_TIMEOUT_S = 5.0
+ENGINE_HELD_S = 30.0
+"""An engine that works for so long is loaded again at once when it fails, and not after a pause."""
 TRIGGER_POLL_S = 0.2
 LATENCIES_KEPT = 4096
 
@@ -36,6 +39,14 @@ class Status:
     state: LineState
     reason: str
     since_ns: int
+
+
+def _pauses_s() -> Iterator[float]:
+    """How long to wait before each attempt."""
+    pause_s, most_s = RETRY_S
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * 2, most_s)
 
 
 class Line:
@@ -78,6 +89,7 @@ class Line:
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
         self.status = Status("waiting", "starting", clock.now_ns())
+        self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
         self.failed = False
         """It ended because something must be mended first."""
 
@@ -211,7 +223,7 @@ class Line:
     def _inspect(self, frame: Frame) -> None:
         """One frame; with triggers, only one that somebody waits for is looked at."""
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
-        decisions = self._pipeline.inspect(frame) if wanted else []
+        decisions = self._look_at(frame) if wanted else []
         self._counts = replace(self._counts, frames=self._counts.frames + 1)
         self._become("inspecting", "")
         for decision in decisions:
@@ -221,6 +233,33 @@ class Line:
                 # A picture that was taken because it was asked for answers one; what passes by answers all who wait.
                 one = 1 if self._source.on_demand else None
                 self.triggers.answer(decision.ruling, frame.captured_at_ns, one)
+
+    def _look_at(self, frame: Frame) -> list[Decision]:
+        """What the pipeline decides on it. An engine that fails is waited for, however long it takes."""
+        try:
+            return self._pipeline.inspect(frame)
+        except EngineError as error:
+            self._wait_for_the_engine(error)
+        if self._source.live or self._stop.is_set():
+            return []  # what it shows has long passed
+        return self._look_at(frame)
+
+    def _wait_for_the_engine(self, error: EngineError) -> None:
+        now_ns = self._clock.monotonic_ns()
+        pauses_s = _pauses_s()
+        if now_ns - self._engine_failed_ns > ENGINE_HELD_S * 1_000_000_000:
+            pauses_s = chain((0.0,), pauses_s)  # another line may have it back already, or the CPU is at hand
+        self._engine_failed_ns = now_ns
+        for pause_s in pauses_s:
+            self._become("fault", str(error))
+            if self._stop.wait(pause_s):
+                return
+            try:
+                self._pipeline.restore()
+            except EngineError as still:
+                error = still
+            else:
+                return
 
     def _answer(self, trigger: Trigger, ruling: Ruling) -> None:
         now_ns = self._clock.now_ns()

@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.backends import EngineSettings, make_backend
+from edge.backends import EngineSettings
 from edge.bundle import load_bundle
 from edge.classification import Classification
 from edge.clock import SystemClock
 from edge.deciders import make_decider
 from edge.decision import Decider, DecideSettings, Decision, Evidence, Ruling
+from edge.engine import Engine
 from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
 from edge.sources import VideoSettings, make_source
@@ -42,9 +43,7 @@ def inspected(video: Path, bundle_path: Path, change: Callable[[Frame], Frame] =
     """What a line with `per: part` and the INT8 model decides on a video; its time is that of the video."""
     bundle = load_bundle(bundle_path)
     pipeline = Pipeline(
-        backend=make_backend(bundle, EngineSettings(precision="int8", threads=1), cores=1),
-        spec=bundle.manifest.input.spec,
-        labels=bundle.labels,
+        slot=Engine(bundle, EngineSettings(precision="int8", threads=1)).slot(),
         decider=make_decider(DecideSettings(), bundle.manifest.pass_label, bundle.manifest.absent_label),
         clock=SystemClock(),
     )

@@ -20,19 +20,19 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 from belt import FRAME_NS, Belt, passing, picture  # noqa: E402
 
-from edge.backends import EngineSettings, make_backend  # noqa: E402
+from edge.backends import EngineSettings  # noqa: E402
 from edge.bundle import load_bundle  # noqa: E402
 from edge.deciders import make_decider  # noqa: E402
 from edge.decision import DecideSettings  # noqa: E402
+from edge.engine import Engine  # noqa: E402
 
 SIZES = ((320, 240), (640, 480), (1280, 720))
 
 
 def measure(width: int, height: int, rounds: int) -> dict[str, float]:
     """Median milliseconds of `look` with a whole part in view and with none, of an inference, and their ratios."""
-    backend = make_backend(
-        load_bundle(TESTS.parent / "models/surface-demo"), EngineSettings(precision="int8", threads=1), cores=1
-    )
+    bundle = load_bundle(TESTS.parent / "models/surface-demo")
+    slot = Engine(bundle, EngineSettings(precision="int8", threads=1)).slot()
     belt = Belt(make_decider(DecideSettings(), "ok"))
     places = list(passing(width // 3, step=width // 40, width=width))
     images = [picture(place, size=(width, height)) for place in places]
@@ -44,7 +44,7 @@ def measure(width: int, height: int, rounds: int) -> dict[str, float]:
             start = time.perf_counter()
             belt.decider.look(image, belt.seq * FRAME_NS)
             looked = time.perf_counter()
-            backend.infer()
+            slot.infer()
             infer.append(time.perf_counter() - looked)
             belt.decider.rulings()
             belt.seq += 1
