@@ -83,20 +83,20 @@ def test_what_is_no_acknowledgement_ends_the_connection(body: bytes, connect: Co
 def test_a_refused_message_is_not_taken_for_an_accepted_one(connect: Connect) -> None:
     def script(peer: Peer) -> None:
         peer.welcome()
-        first, second = take(peer, 2)
-        peer.send(answers(first + b"\x97", second))
+        first, second, third = take(peer, 3)
+        peer.send(answers(first, second + b"\x97", third))
         peer.serve()
 
     broker = ScriptedBroker(script)
     connection = connect(broker.port)
-    handles = [connection.publish("a/b", b"{}", qos=1) for _ in range(2)]
+    handles = [connection.publish("a/b", b"{}", qos=1) for _ in range(3)]
     answered: tuple[set[int], set[int]] = (set(), set())
 
     def look() -> bool:
         for kept, new in zip(answered, connection.take_acknowledged(), strict=True):
             kept.update(new)
-        return len(answered[0]) + len(answered[1]) == 2
+        return len(answered[0]) + len(answered[1]) == 3
 
     assert until(look)
-    assert answered == ({handles[1]}, {handles[0]})
+    assert answered == ({handles[0], handles[2]}, {handles[1]})
     broker.close()
