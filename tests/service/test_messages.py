@@ -22,7 +22,7 @@ def test_times_are_told_to_the_microsecond(ns: int) -> None:
 
 
 def test_encoding_is_plain_json_on_one_line() -> None:
-    message = {
+    message: dict[str, object] = {
         "label": 'Kratzer "tief"\n\t\\ 傷\u2028\x7f',
         "none": None,
         "numbers": [0.0, -0.5, 0.1234, 1e-7, 12345.678, 2**53, 0],
