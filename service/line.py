@@ -7,13 +7,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
 from edge.clock import Clock
-from edge.decision import Decision, Ruling, Trigger
+from edge.decision import Decision, Ruling, Trigger, Verdict
 from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError
 from edge.frame import Frame
 from edge.pipeline import Pipeline
@@ -82,8 +82,9 @@ class Line:
         self._clock = clock
         self.triggers = Triggers(trigger_timeout_s, clock, self._answer) if trigger_timeout_s is not None else None
         self._stop = threading.Event()
-        self._counts = Counts()
-        self._decided = Counts()
+        self._frames = 0
+        self._bad_frames = 0
+        self._verdicts: dict[Verdict, int] = {"pass": 0, "reject": 0, "review": 0}
         self._counting = threading.Lock()
         self._mailbox = LatestFrame() if source.live else None
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
@@ -113,11 +114,16 @@ class Line:
     @property
     def counts(self) -> Counts:
         """What it has counted so far."""
-        return replace(
-            self._decided,
-            frames=self._counts.frames,
-            bad_frames=self._counts.bad_frames,
+        with self._counting:
+            passes, rejects, reviews = (self._verdicts[verdict] for verdict in ("pass", "reject", "review"))
+        return Counts(
+            frames=self._frames,
+            bad_frames=self._bad_frames,
             dropped=self._mailbox.dropped if self._mailbox else 0,
+            decisions=passes + rejects + reviews,
+            passes=passes,
+            rejects=rejects,
+            reviews=reviews,
         )
 
     def take_latencies(self) -> dict[str, float | None]:
@@ -131,14 +137,14 @@ class Line:
     def _run(self) -> None:
         retry_s = RETRY_S[0]
         while not self._stop.is_set():
-            seen = self._counts.frames
+            seen = self._frames
             try:
                 self._inspect_source()
             except PermanentError as error:
                 self._fail(error)
             except EdgeError as error:
                 # A source that worked for a while starts with the shortest pause again.
-                retry_s = RETRY_S[0] if self._counts.frames > seen else min(retry_s * 2, RETRY_S[1])
+                retry_s = RETRY_S[0] if self._frames > seen else min(retry_s * 2, RETRY_S[1])
                 self._become("fault", str(error))
                 self._stop.wait(retry_s)
                 continue
@@ -215,7 +221,7 @@ class Line:
                 self._inspect(frame)
             except BadFrameError as error:
                 log.warning("line %s: %s", self.name, error)
-                self._counts = replace(self._counts, bad_frames=self._counts.bad_frames + 1)
+                self._bad_frames += 1
         for decision in self._pipeline.finish(self.name):
             self._tell(decision)
         self._become("waiting", "stopped" if self._stop.is_set() else "the source has ended")
@@ -224,7 +230,7 @@ class Line:
         """One frame; with triggers, only one that somebody waits for is looked at."""
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
         decisions = self._look_at(frame) if wanted else []
-        self._counts = replace(self._counts, frames=self._counts.frames + 1)
+        self._frames += 1
         self._become("inspecting", "")
         for decision in decisions:
             if self.triggers is None:
@@ -268,18 +274,10 @@ class Line:
 
     def _tell(self, decision: Decision) -> None:
         """Count a decision and hand it over. Called by the inspecting thread, and for time-outs by others."""
-        verdict = decision.ruling.verdict
         with self._counting:
             if decision.total_ms is not None:
                 self._latencies_ms.append(decision.total_ms)
-            counts = self._decided
-            self._decided = replace(
-                counts,
-                decisions=counts.decisions + 1,
-                passes=counts.passes + (verdict == "pass"),
-                rejects=counts.rejects + (verdict == "reject"),
-                reviews=counts.reviews + (verdict == "review"),
-            )
+            self._verdicts[decision.ruling.verdict] += 1
         self._emit(decision)
 
     def _become(self, state: LineState, reason: str) -> None:
