@@ -178,8 +178,8 @@ def test_blank_with_crop_counts_from_the_edge_of_the_whole_picture(axis: int) ->
     background = np.full((shape[0] // 2, shape[1] // 2, 3), 200, np.uint8)
     preprocess.blank(background, 0.5, 0.9, axis)
     shown = target[0, :, :, 0] if axis == 0 else target[0, :, :, 0].T
-    assert (shown[:, :30] == 200).all()
-    assert (shown[:, 30:] == 10).all()
+    assert (shown[:, :29] == 200).all()
+    assert (shown[:, 31:] == 10).all()
     preprocess(np.full(shape, 10, np.uint8))
     preprocess.blank(background, 0.0, 0.3, axis)
     assert (target == 200).all()
