@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from edge.errors import BundleError
 from edge.frame import Image
-from edge.preprocess import Colour, InputSpec, Resize
+from edge.preprocess import Colour, InputSpec, InputType, Layout, Resize
 
 Precision = Literal["int8", "fp16", "fp32"]
+BackendName = Literal["onnxruntime", "openvino"]
 
 
 class _Strict(BaseModel):
@@ -27,16 +29,17 @@ class _Strict(BaseModel):
 class InputSection(_Strict):
     """`input` of model.json.
 
-    The normalisation happens inside the graph and is told for people: by a fixed mean and std (of values 0 to 1), or
-    `per_picture`, each picture by its own.
+    With `dtype: uint8` the normalisation happens inside the graph and is told for people: by a fixed mean and std (of
+    values 0 to 1), or `per_picture`, each picture by its own. With `float32` it is done before: (pixel / 255 - mean) /
+    std, the channels in the order of `colour`.
     """
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     channels: Literal[1, 3]
     colour: Colour
-    layout: Literal["NHWC"]
-    dtype: Literal["uint8"]
+    layout: Layout
+    dtype: InputType
     normalisation: Literal["fixed", "per_picture"] = "fixed"
     mean: list[float]
     std: list[float]
@@ -46,33 +49,77 @@ class InputSection(_Strict):
     def _channels_fit_the_colour(self) -> Self:
         if self.channels != self.spec.channels:
             raise ValueError(f"colour {self.colour} has {self.spec.channels} channels, not {self.channels}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.channels:
+                raise ValueError(
+                    f"{name} has {len(values)} values, and the input {self.channels} channels: give one for each"
+                )
+        if any(not value > 0 for value in self.std):
+            raise ValueError(f"std is {self.std}: each value must be more than 0")
+        if self.dtype == "float32" and self.normalisation == "per_picture":
+            raise ValueError("normalisation per_picture happens inside the graph: it needs dtype uint8")
         return self
 
     @property
     def spec(self) -> InputSpec:
         """What the preprocessor needs of it."""
-        return InputSpec(width=self.width, height=self.height, colour=self.colour, resize=self.resize)
+        return InputSpec(
+            width=self.width,
+            height=self.height,
+            colour=self.colour,
+            resize=self.resize,
+            layout=self.layout,
+            dtype=self.dtype,
+            mean=tuple(self.mean),
+            std=tuple(self.std),
+        )
 
 
 class FileSection(_Strict):
-    """One model file: `precision`, `format`, `path` inside the bundle, `sha256` in hexadecimal."""
+    """One model file: `precision`, `format`, `path` inside the bundle, `sha256` in hexadecimal.
+
+    `backend` names the only one that it is for; without it, it is for every backend that reads the format (`onnx`:
+    both, `openvino`: OpenVINO). A file of format `openvino` is the .xml; its weights lie beside it in a .bin of the
+    same name, whose hash is `weights_sha256`.
+    """
 
     precision: Precision
-    format: Literal["onnx"]
+    format: Literal["onnx", "openvino"]
     path: str
     sha256: str
+    weights_sha256: str | None = None
+    backend: BackendName | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.format == "openvino") != (self.weights_sha256 is not None):
+            raise ValueError("weights_sha256 belongs to a file of format openvino, and to no other")
+        if self.format == "openvino" and self.backend == "onnxruntime":
+            raise ValueError("onnxruntime cannot read the format openvino")
+        return self
+
+    @property
+    def hashes(self) -> list[tuple[str, str]]:
+        """(path, sha256) of everything that belongs to it."""
+        weights = [(str(Path(self.path).with_suffix(".bin")), self.weights_sha256)] if self.weights_sha256 else []
+        return [(self.path, self.sha256), *weights]
+
+    def suits(self, backend: BackendName) -> bool:
+        """Whether that backend is to use it."""
+        return self.backend == backend or (self.backend is None and (self.format == "onnx" or backend == "openvino"))
 
 
 class GoldenSection(_Strict):
     """Inputs and what the reference answered.
 
-    `path` is an .npz with `inputs`, (n, height, width, channels) uint8. `scores[precision]` has n rows of one score
-    per label. An engine whose scores differ by more than `tolerance[precision]` anywhere is refused.
+    `path` is an .npz with `inputs`, (n, height, width, channels) uint8, BGR or grey. `scores[precision]` has n rows of
+    one score per label; a file that answers otherwise than others of its precision has scores under its own path. An
+    engine whose scores differ by more than `tolerance[precision]` anywhere is refused.
     """
 
     path: str
     sha256: str
-    scores: dict[Precision, list[list[float]]]
+    scores: dict[str, list[list[float]]]
     tolerance: dict[Precision, float]
 
 
@@ -100,7 +147,7 @@ class Manifest(_Strict):
             raise ValueError(f"absent_label {self.absent_label!r} is not one of labels, or is the pass_label")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels has the same label twice")
-        missing = {f.precision for f in self.files} - set(self.golden.scores)
+        missing = {f.precision for f in self.files if f.path not in self.golden.scores} - set(self.golden.scores)
         if missing:
             raise ValueError(f"golden.scores has nothing for {', '.join(sorted(missing))}")
         return self
@@ -122,19 +169,38 @@ class Bundle:
     @property
     def precisions(self) -> tuple[Precision, ...]:
         """The precisions that it has a file for, in the order of model.json."""
-        return tuple(f.precision for f in self.manifest.files)
+        return tuple(dict.fromkeys(f.precision for f in self.manifest.files))
 
-    def file(self, precision: Precision) -> Path:
-        """The model file of one precision.
+    def precisions_for(self, backend: BackendName) -> tuple[Precision, ...]:
+        """The precisions that it has a file for which that backend is to use."""
+        return tuple(dict.fromkeys(f.precision for f in self.manifest.files if f.suits(backend)))
+
+    def file(self, precision: Precision, backend: BackendName) -> Path:
+        """The model file of one precision for one backend.
 
         Raises:
             BundleError: there is none.
         """
-        for entry in self.manifest.files:
-            if entry.precision == precision:
-                return self.path / entry.path
+        return self.path / self._entry(precision, backend).path
+
+    def golden_scores(self, precision: Precision, backend: BackendName) -> tuple[npt.NDArray[np.float32], float]:
+        """What that file answers to the golden inputs, (n, labels), and how far an engine may lie off.
+
+        Raises:
+            BundleError: there is no such file.
+        """
+        golden, entry = self.manifest.golden, self._entry(precision, backend)
+        scores = golden.scores.get(entry.path) or golden.scores[precision]
+        return np.asarray(scores, np.float32), golden.tolerance.get(precision, 0.02)
+
+    def _entry(self, precision: Precision, backend: BackendName) -> FileSection:
+        # One that was made for this backend comes before one that is for all.
+        suiting = [f for f in self.manifest.files if f.precision == precision and f.suits(backend)]
+        for entry in sorted(suiting, key=lambda f: f.backend is None):
+            return entry
+        there = ", ".join(self.precisions_for(backend)) or "none"
         raise BundleError(
-            f"bundle {self.path} has no {precision} model, only {', '.join(self.precisions)}: "
+            f"bundle {self.path} has no {precision} model for {backend}, only {there}: "
             "set engine.precision to one of them or to auto"
         )
 
@@ -146,7 +212,8 @@ def load_bundle(path: Path) -> Bundle:
         BundleError: a file is missing, damaged, or says something that is not allowed.
     """
     manifest = _read_manifest(path)
-    for name, sha256 in [(f.path, f.sha256) for f in manifest.files] + [(manifest.golden.path, manifest.golden.sha256)]:
+    hashes = [one for f in manifest.files for one in f.hashes] + [(manifest.golden.path, manifest.golden.sha256)]
+    for name, sha256 in hashes:
         _check_file(path, name, sha256)
     return Bundle(path=path, manifest=manifest, golden_inputs=_golden_inputs(path, manifest))
 

@@ -25,6 +25,10 @@ class BadFrameError(TemporaryError):
     """One frame could not be read. The source goes on with the next one when it is asked again."""
 
 
+class EngineError(TemporaryError):
+    """An engine failed while it was running. Its device may come back."""
+
+
 class BundleError(PermanentError):
     """A model bundle is incomplete, damaged, or does not give the scores that its author measured."""
 

@@ -5,26 +5,24 @@
                         a part?)   engine's input)                    to tell)
 
 One pipeline belongs to one line and is used by that line's inspecting thread. The buffers on its path are made once,
-by the source, the preprocessor and the backend; what is allocated per frame is as small as a few scores.
+by the source, the preprocessor and the slot at the engine; what is allocated per frame is as small as a few scores.
 """
 
 from collections.abc import Iterable
 
-from edge.backends import Backend
 from edge.classification import Classification
 from edge.clock import Clock
 from edge.decision import Decider, Decision, Evidence, Ruling, Subject
+from edge.engine import Slot
 from edge.frame import Frame, Image
-from edge.preprocess import InputSpec, Preprocessor, Roi
+from edge.preprocess import Preprocessor, Roi
 
 
 class Pipeline:
     """From a frame to what there is to tell about it.
 
     Args:
-        backend: the engine; the pipeline writes its input and reads its scores.
-        spec: what the model expects.
-        labels: in the model's order.
+        slot: the line's place at the engine; the pipeline writes its input and reads its scores.
         decider: turns classifications into rulings.
         clock: for the timestamps and latencies.
         roi: region of interest; the whole frame when None.
@@ -33,26 +31,24 @@ class Pipeline:
     def __init__(
         self,
         *,
-        backend: Backend,
-        spec: InputSpec,
-        labels: tuple[str, ...],
+        slot: Slot,
         decider: Decider,
         clock: Clock,
         roi: Roi | None = None,
     ) -> None:
-        self._backend = backend
-        self._labels = labels
+        self._slot = slot
+        self._labels = slot.engine.bundle.labels
         self._decider = decider
         self._clock = clock
         self._roi = roi
-        self._preprocess = Preprocessor(spec, backend.input)
+        self._preprocess = Preprocessor(slot.engine.bundle.manifest.input.spec, slot.input)
 
     def inspect(self, frame: Frame) -> list[Decision]:
         """Look at one frame; the decisions that it leads to, mostly none.
 
         Raises:
             BadFrameError: this frame cannot be used.
-            BackendError: the engine failed.
+            EngineError: the engine failed; `restore` it before the next frame.
         """
         region = self._roi.view(frame.image) if self._roi else frame.image
         subject = self._decider.look(region, frame.captured_at_ns)
@@ -64,9 +60,17 @@ class Pipeline:
         """The decisions on what is still in view when no frame follows."""
         return self._decisions(line, self._decider.finish(), None)
 
+    def restore(self) -> None:
+        """Get an engine that has failed to work again.
+
+        Raises:
+            EngineError: it does not yet.
+        """
+        self._slot.restore()
+
     def classify(self) -> Classification:
         """The scores that the last inference left, with their labels."""
-        return Classification(self._labels, tuple(self._backend.scores[0].tolist()))
+        return Classification(self._labels, tuple(self._slot.scores[0].tolist()))
 
     def _evidence(self, frame: Frame, region: Image, subject: Subject) -> Evidence:
         start_ns = self._clock.monotonic_ns()
@@ -74,7 +78,7 @@ class Pipeline:
         if subject.background is not None:
             self._preprocess.blank(subject.background, subject.start, subject.stop, subject.axis)
         preprocessed_ns = self._clock.monotonic_ns()
-        self._backend.infer()
+        self._slot.infer()
         inferred_ns = self._clock.monotonic_ns()
         return Evidence(
             self.classify(),

@@ -16,6 +16,8 @@ from edge.frame import Image
 
 Colour = Literal["BGR", "RGB", "GRAY"]
 Resize = Literal["stretch", "letterbox", "crop"]
+Layout = Literal["NHWC", "NCHW"]
+InputType = Literal["uint8", "float32"]
 
 FILL = 127
 """Grey level beside a letterboxed picture."""
@@ -23,7 +25,7 @@ FILL = 127
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What a model expects: uint8, (1, height, width, channels).
+    """What a model file takes.
 
     Attributes:
         width: pixels.
@@ -37,6 +39,15 @@ class InputSpec:
     height: int
     colour: Colour
     resize: Resize = "stretch"
+    layout: Layout = "NHWC"
+    dtype: InputType = "uint8"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    @property
+    def as_preprocessed(self) -> bool:
+        """Whether the file takes what the preprocessor writes as it is; if not, the backend adds what is lacking."""
+        return self.layout == "NHWC" and self.dtype == "uint8" and self.colour != "RGB"
 
     @property
     def channels(self) -> int:
@@ -45,7 +56,7 @@ class InputSpec:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(1, height, width, channels)."""
+        """(1, height, width, channels): what the preprocessor writes, uint8 and BGR or grey."""
         return (1, self.height, self.width, self.channels)
 
 

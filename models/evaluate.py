@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from edge.backends import BACKENDS, BackendName, EngineSettings, make_backend
+from edge.backends import BACKENDS, BackendName, EngineSettings
 from edge.bundle import Bundle, Precision, load_bundle
+from edge.engine import Engine
 from edge.preprocess import Preprocessor
 from edge.sources.images import read_image
 from models.bundle_writer import read_manifest, write_manifest
@@ -70,12 +71,12 @@ def run(args: argparse.Namespace) -> None:
 
 def measure(bundle: Bundle, pictures: list[Picture], backend: BackendName, precision: Precision) -> Matrix:
     """The confusion matrix of one engine."""
-    engine = make_backend(bundle, EngineSettings(backend=backend, precision=precision), cores=2)
-    preprocess = Preprocessor(bundle.manifest.input.spec, engine.input)
+    slot = Engine(bundle, EngineSettings(backend=backend, precision=precision)).slot()
+    preprocess = Preprocessor(bundle.manifest.input.spec, slot.input)
     answers = []
     for picture in tqdm(pictures, desc=f"{precision} {backend}", unit="picture", leave=False, disable=None):
         preprocess(read_image(picture.image))
-        engine.infer()
-        answers.append(int(np.argmax(engine.scores[0])))
+        slot.infer()
+        answers.append(int(np.argmax(slot.scores[0])))
     truth = [bundle.labels.index(picture.label) for picture in pictures]
     return confusion(truth, answers, len(bundle.labels))

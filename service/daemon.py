@@ -9,10 +9,9 @@ embedded-broker     only with `mqtt.host: embedded`
 """
 
 import logging
-import os
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -22,11 +21,11 @@ from typing import Literal
 
 from systemd import daemon as systemd
 
-from edge.backends import EngineSettings, make_backend
-from edge.bundle import Bundle, load_bundle
+from edge.bundle import load_bundle
 from edge.clock import Clock, SystemClock
 from edge.deciders import make_decider
 from edge.decision import Decision, Trigger
+from edge.engine import Engine
 from edge.errors import PermanentError
 from edge.pipeline import Pipeline
 from edge.preprocess import Roi
@@ -34,7 +33,7 @@ from edge.sources import make_source
 from edge.trigger import Triggers
 from service.health import LineHealth, temperature_c
 from service.line import Line
-from service.line_settings import decide_settings, source_settings
+from service.line_settings import decide_settings, engine_settings, source_settings
 from service.messages import ModelInfo, encode, health_message, state_message, status_message, trigger_id
 from service.mqtt import Incoming, MqttConnection, Will
 from service.outbox import Outbox
@@ -79,11 +78,8 @@ class Daemon:
         self._topics = {line.name: line.topic for line in settings.lines}
         # Before the engines are loaded: who tries things out has the time to subscribe before the first message.
         self._stop_broker = _start_embedded_broker(settings)
-        bundles: dict[Path, Bundle] = {}
-        for section in settings.lines:
-            path = settings.model_of(section)
-            if path not in bundles:
-                bundles[path] = load_bundle(path)
+        lines_of = Counter(settings.model_of(section) for section in settings.lines)
+        bundles = {path: load_bundle(path) for path in lines_of}
         outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * 1024 * 1024)
         self._publisher = Publisher(settings.node, outbox, self._clock, [line.name for line in settings.lines])
         self._connection = MqttConnection(
@@ -93,7 +89,9 @@ class Daemon:
             IN_FLIGHT,
             self._publisher.wake,
         )
-        self._lines = [self._make_line(section, bundles[settings.model_of(section)]) for section in settings.lines]
+        asked = engine_settings(settings.engine)
+        engines = {path: Engine(bundles[path], asked, lines=lines) for path, lines in lines_of.items()}
+        self._lines = [self._make_line(section, engines[settings.model_of(section)]) for section in settings.lines]
 
     def run(self) -> int:
         """Inspect until told to stop, or until every source has ended. The exit status: 0, or 1 when something failed.
@@ -151,35 +149,21 @@ class Daemon:
             if not any(managed.line.is_alive for managed in self._lines):
                 return
 
-    def _make_line(self, section: LineSection, bundle: Bundle) -> _Managed:
-        engine = self._settings.engine
-        backend = make_backend(
-            bundle,
-            EngineSettings(engine.backend, engine.precision, engine.threads),
-            cores=len(os.sched_getaffinity(0)),
-        )
-        log.info(
-            "line %s: model %s %s, %s on %s",
-            section.name,
-            bundle.manifest.name,
-            bundle.manifest.version,
-            backend.precision,
-            backend.name,
-        )
+    def _make_line(self, section: LineSection, engine: Engine) -> _Managed:
+        bundle = engine.bundle
         decide = decide_settings(section, bundle)
         decider = make_decider(decide, bundle.manifest.pass_label, bundle.manifest.absent_label)
         pipeline = Pipeline(
-            backend=backend,
-            spec=bundle.manifest.input.spec,
-            labels=bundle.labels,
+            slot=engine.slot(),
             decider=decider,
             clock=self._clock,
             roi=Roi(*section.roi) if section.roi else None,
         )
-        model = ModelInfo(bundle.manifest.name, bundle.manifest.version, backend.precision)
+        models = {p: ModelInfo(bundle.manifest.name, bundle.manifest.version, p) for p in bundle.precisions}
         topic = f"{section.topic}/defects"
 
         def emit(decision: Decision) -> None:
+            model = models[engine.precision]
             if decision.trigger is not None:  # who asks gets an answer, a pass too
                 asked = decision.trigger
                 self._publisher.emit(decision, asked.reply_topic or topic, model, asked.correlation)

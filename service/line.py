@@ -6,14 +6,15 @@ A line stands on its own: whatever happens to its source or its frames ends here
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
 from edge.clock import Clock
-from edge.decision import Decision, Ruling, Trigger
-from edge.errors import BadFrameError, EdgeError, PermanentError, SourceError
+from edge.decision import Decision, Ruling, Trigger, Verdict
+from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError
 from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
 from edge.sources import Source
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 30.0)
 FRAME_TIMEOUT_S = 5.0
+ENGINE_HELD_S = 30.0
+"""An engine that works for so long is loaded again at once when it fails, and not after a pause."""
 TRIGGER_POLL_S = 0.2
 LATENCIES_KEPT = 4096
 
@@ -36,6 +39,14 @@ class Status:
     state: LineState
     reason: str
     since_ns: int
+
+
+def _pauses_s() -> Iterator[float]:
+    """How long to wait before each attempt."""
+    pause_s, most_s = RETRY_S
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * 2, most_s)
 
 
 class Line:
@@ -71,8 +82,9 @@ class Line:
         self._clock = clock
         self.triggers = Triggers(trigger_timeout_s, clock, self._answer) if trigger_timeout_s is not None else None
         self._stop = threading.Event()
-        self._counts = Counts()
-        self._decided = Counts()
+        self._frames = 0
+        self._bad_frames = 0
+        self._verdicts: dict[Verdict, int] = {"pass": 0, "reject": 0, "review": 0}
         self._counting = threading.Lock()
         # A picture that is taken because somebody asks must not have been read before: no mailbox then.
         on_demand = self.triggers is not None and source.on_demand
@@ -81,6 +93,7 @@ class Line:
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
         self.status = Status("waiting", "starting", clock.now_ns())
+        self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
         self.failed = False
         """It ended because something must be mended first."""
 
@@ -104,11 +117,16 @@ class Line:
     @property
     def counts(self) -> Counts:
         """What it has counted so far."""
-        return replace(
-            self._decided,
-            frames=self._counts.frames,
-            bad_frames=self._counts.bad_frames,
+        with self._counting:
+            passes, rejects, reviews = (self._verdicts[verdict] for verdict in ("pass", "reject", "review"))
+        return Counts(
+            frames=self._frames,
+            bad_frames=self._bad_frames,
             dropped=self._mailbox.dropped if self._mailbox else 0,
+            decisions=passes + rejects + reviews,
+            passes=passes,
+            rejects=rejects,
+            reviews=reviews,
         )
 
     def take_latencies(self) -> dict[str, float | None]:
@@ -122,14 +140,14 @@ class Line:
     def _run(self) -> None:
         retry_s = RETRY_S[0]
         while not self._stop.is_set():
-            seen = self._counts.frames
+            seen = self._frames
             try:
                 self._inspect_source()
             except PermanentError as error:
                 self._fail(error)
             except EdgeError as error:
                 # A source that worked for a while starts with the shortest pause again.
-                retry_s = RETRY_S[0] if self._counts.frames > seen else min(retry_s * 2, RETRY_S[1])
+                retry_s = RETRY_S[0] if self._frames > seen else min(retry_s * 2, RETRY_S[1])
                 self._become("fault", str(error))
                 self._stop.wait(retry_s)
                 continue
@@ -216,7 +234,7 @@ class Line:
                 self._inspect(frame)
             except BadFrameError as error:
                 log.warning("line %s: %s", self.name, error)
-                self._counts = replace(self._counts, bad_frames=self._counts.bad_frames + 1)
+                self._bad_frames += 1
         for decision in self._pipeline.finish(self.name):
             self._tell(decision)
         self._become("waiting", "stopped" if self._stop.is_set() else "the source has ended")
@@ -224,8 +242,8 @@ class Line:
     def _inspect(self, frame: Frame) -> None:
         """One frame; with triggers, only one that somebody waits for is looked at."""
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
-        decisions = self._pipeline.inspect(frame) if wanted else []
-        self._counts = replace(self._counts, frames=self._counts.frames + 1)
+        decisions = self._look_at(frame) if wanted else []
+        self._frames += 1
         self._become("inspecting", "")
         for decision in decisions:
             if self.triggers is None:
@@ -235,6 +253,33 @@ class Line:
                 one = 1 if self._source.on_demand else None
                 self.triggers.answer(decision.ruling, frame.captured_at_ns, one)
 
+    def _look_at(self, frame: Frame) -> list[Decision]:
+        """What the pipeline decides on it. An engine that fails is waited for, however long it takes."""
+        try:
+            return self._pipeline.inspect(frame)
+        except EngineError as error:
+            self._wait_for_the_engine(error)
+        if self._source.live or self._stop.is_set():
+            return []  # what it shows has long passed
+        return self._look_at(frame)
+
+    def _wait_for_the_engine(self, error: EngineError) -> None:
+        now_ns = self._clock.monotonic_ns()
+        pauses_s = _pauses_s()
+        if now_ns - self._engine_failed_ns > ENGINE_HELD_S * 1_000_000_000:
+            pauses_s = chain((0.0,), pauses_s)  # another line may have it back already, or the CPU is at hand
+        self._engine_failed_ns = now_ns
+        for pause_s in pauses_s:
+            self._become("fault", str(error))
+            if self._stop.wait(pause_s):
+                return
+            try:
+                self._pipeline.restore()
+            except EngineError as still:
+                error = still
+            else:
+                return
+
     def _answer(self, trigger: Trigger, ruling: Ruling) -> None:
         now_ns = self._clock.now_ns()
         total_ms = (now_ns - ruling.evidence.captured_at_ns) / 1e6 if ruling.evidence else None
@@ -242,18 +287,10 @@ class Line:
 
     def _tell(self, decision: Decision) -> None:
         """Count a decision and hand it over. Called by the inspecting thread, and for time-outs by others."""
-        verdict = decision.ruling.verdict
         with self._counting:
             if decision.total_ms is not None:
                 self._latencies_ms.append(decision.total_ms)
-            counts = self._decided
-            self._decided = replace(
-                counts,
-                decisions=counts.decisions + 1,
-                passes=counts.passes + (verdict == "pass"),
-                rejects=counts.rejects + (verdict == "reject"),
-                reviews=counts.reviews + (verdict == "review"),
-            )
+            self._verdicts[decision.ruling.verdict] += 1
         self._emit(decision)
 
     def _become(self, state: LineState, reason: str) -> None:

@@ -2,11 +2,31 @@
 
 from pathlib import Path
 
+from edge.backends import EngineSettings
 from edge.bundle import Bundle
 from edge.decision import DecideSettings, Dwell, Votes
 from edge.errors import PermanentError
 from edge.sources import CameraSettings, ImagesSettings, SourceSettings, VideoSettings
-from service.sections import CameraSection, LineSection, VideoSection
+from service.sections import CameraSection, EngineSection, LineSection, VideoSection
+
+
+def engine_settings(section: EngineSection) -> EngineSettings:
+    """What `edge` needs to know of the engine."""
+    return EngineSettings(
+        backend=section.backend,
+        device=section.device,
+        precision=section.precision,
+        threads=section.threads,
+        streams=section.streams,
+        spinning=section.spinning,
+        optimisation=section.optimisation,
+        hint=section.hint,
+        pinning=section.pinning,
+        cache_dir=Path(section.cache_dir),
+        tuning=Path(section.tuning),
+        openvino_dir=Path(section.openvino_dir) if section.openvino_dir else None,
+        fall_back_to_cpu=section.fall_back_to_cpu,
+    )
 
 
 def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:

@@ -17,7 +17,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from edge.backends import BackendName
+from edge.backends.plan import BACKEND_OF, BackendName, Device, Hint, Optimisation
 from edge.bundle import Precision
 from edge.decision import Per, PresenceBy
 from service.yaml_lines import shown
@@ -62,6 +62,12 @@ def _threads(value: Any) -> Any:
     if value == "auto" or (type(value) is int and 1 <= value <= 64):
         return value
     raise ValueError(f"must be auto or a whole number from 1 to 64, not {shown(value)}")
+
+
+def _switch(value: Any) -> Any:
+    if value == "auto" or type(value) is bool:
+        return value
+    raise ValueError(f"must be auto, true or false, not {shown(value)}")
 
 
 def _host(host: str) -> str:
@@ -153,9 +159,27 @@ class EngineSection(Section):
     """`engine`: how to run the model."""
 
     backend: Literal["auto", BackendName] = "auto"
-    device: Literal["auto", "cpu"] = "auto"
+    device: Literal["auto", Device] = "auto"
     precision: Literal["auto", Precision] = "auto"
     threads: Annotated[int | Literal["auto"], BeforeValidator(_threads)] = "auto"
+    streams: Annotated[int | Literal["auto"], BeforeValidator(_threads)] = "auto"
+    spinning: Annotated[bool | Literal["auto"], BeforeValidator(_switch)] = "auto"
+    optimisation: Literal["auto", Optimisation] = "auto"
+    hint: Literal["auto", Hint] = "auto"
+    pinning: Annotated[bool | Literal["auto"], BeforeValidator(_switch)] = "auto"
+    fall_back_to_cpu: bool = False
+    cache_dir: FileName = "/var/cache/edgecls"
+    tuning: FileName = "/var/lib/edgecls/tuning.json"
+    openvino_dir: FileName | None = None
+
+    @classmethod
+    def across(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        device, backend = given.get("device", "auto"), given.get("backend", "auto")
+        able = BACKEND_OF.get(device, ())
+        if backend in get_args(BackendName) and able and backend not in able:
+            yield "device", f"{device} is driven by {' or '.join(able)}, not by {backend}; change one of the two"
+        if device == "ncs2" and "openvino_dir" not in given:
+            yield "device", "ncs2 needs openvino_dir, the folder of an OpenVINO 2022.3.2 (docs/ncs2.md)"
 
 
 class CameraSection(Section):

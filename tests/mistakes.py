@@ -11,7 +11,11 @@ BASE = "model: bundle\n" + LINE
 
 TOP = "allowed are node, mqtt, outbox, model, engine, lines"
 OF_MQTT = "host, port, username, password_file, tls"
-OF_ENGINE = "backend, device, precision, threads"
+OF_ENGINE = (
+    "backend, device, precision, threads, streams, spinning, optimisation, hint, pinning, fall_back_to_cpu, "
+    "cache_dir, tuning, openvino_dir"
+)
+DEVICES = "cpu, gpu, npu, cuda, tensorrt, xnnpack, acl, ncs2"
 OF_LINE = "name, topic, source, model, roi, decide, publish"
 OF_TLS = "ca_file, cert_file, key_file"
 EMPTY = "is empty; give it a value or remove it"
@@ -116,7 +120,7 @@ UNKNOWN: list[tuple[str, list[str]]] = [
     ),
     (
         BASE + "engine: {thread: 1}\n",
-        ["6: engine.thread: unknown key (did you mean threads?); allowed are backend, device, precision, threads"],
+        [f"6: engine.thread: unknown key (did you mean threads?); allowed are {OF_ENGINE}"],
     ),
     (BASE + "    rio: [0]\n", [f"6: lines[0].rio: unknown key (did you mean roi?); allowed are {OF_LINE}"]),
     (
@@ -233,7 +237,20 @@ VALUES: list[tuple[str, list[str]]] = [
     (BASE + "outbox: {max_mib: 0}\n", ["6: outbox.max_mib: must be at least 1, not 0"]),
     (BASE + "outbox: {max_mib: 1048577}\n", ["6: outbox.max_mib: must be at most 1048576, not 1048577"]),
     (BASE + "engine: {backend: tvm}\n", ["6: engine.backend: must be one of auto, onnxruntime, openvino, not 'tvm'"]),
-    (BASE + "engine: {device: gpu}\n", ["6: engine.device: must be one of auto, cpu, not 'gpu'"]),
+    (
+        BASE + "engine: {device: hexagon}\n",
+        ["6: engine.device: must be one of auto, cpu, gpu, npu, cuda, tensorrt, xnnpack, acl, ncs2, not 'hexagon'"],
+    ),
+    (
+        BASE + "engine: {backend: openvino, device: cuda}\n",
+        ["6: engine.device: cuda is driven by onnxruntime, not by openvino; change one of the two"],
+    ),
+    (
+        BASE + "engine: {device: ncs2}\n",
+        ["6: engine.device: ncs2 needs openvino_dir, the folder of an OpenVINO 2022.3.2 (docs/ncs2.md)"],
+    ),
+    (BASE + "engine: {spinning: 1}\n", ["6: engine.spinning: must be auto, true or false, not 1"]),
+    (BASE + "engine: {streams: 0}\n", ["6: engine.streams: must be auto or a whole number from 1 to 64, not 0"]),
     (
         BASE + "engine: {precision: int4}\n",
         ["6: engine.precision: must be one of auto, int8, fp16, fp32, not 'int4'"],

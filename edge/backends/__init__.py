@@ -1,112 +1,163 @@
-"""Engines behind one interface, and the one place that knows them all."""
+"""Runtimes behind one interface, and the one place that knows them all."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import Bundle, Precision
+from edge.backends.plan import BACKEND_OF, BACKENDS, BackendName, Device, EngineSettings, Plan
+from edge.bundle import Bundle
 from edge.errors import BackendError, BundleError
 from edge.frame import Image
-from edge.preprocess import InputSpec
 
-BackendName = Literal["onnxruntime", "openvino"]
-BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "BackendName",
+    "Device",
+    "EngineSettings",
+    "Plan",
+    "Run",
+    "check_golden",
+    "devices",
+    "load_backend",
+]
 
+Run = Callable[[], None]
+"""Runs the model on what the bound input holds and leaves the result in the bound scores.
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """How to run the model. `auto` leaves the choice to a rule that `make_backend` states.
-
-    Attributes:
-        backend: which runtime.
-        precision: which file of the bundle.
-        threads: threads inside one inference.
-    """
-
-    backend: Literal["auto", BackendName] = "auto"
-    precision: Literal["auto", Precision] = "auto"
-    threads: int | Literal["auto"] = "auto"
+Raises:
+    EngineError: the engine failed; its device may come back.
+"""
 
 
 class Backend(Protocol):
-    """One engine with one model. Used by one thread; the buffers are made once and belong to it."""
+    """One model, loaded into one runtime on one device. Lines share it: any thread may call it."""
 
-    name: BackendName
-    precision: Precision
-    input: Image
-    """(1, height, width, channels) uint8: write the input here, then call `infer`."""
-    scores: npt.NDArray[np.float32]
-    """(1, labels) float32: softmax values, valid until the next `infer`."""
+    plan: Plan
+    labels: int
+    """How many scores the model gives."""
 
-    def infer(self) -> None:
-        """Run the model on what `input` holds and leave the result in `scores`.
+    def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> Run:
+        """Make a place for one line at the model. The arrays are used where they are, without copies if possible.
+
+        Args:
+            image: (1, height, width, channels) uint8, BGR or grey: what the preprocessor writes.
+            scores: (1, labels) float32.
 
         Raises:
-            BackendError: the engine failed.
+            BackendError: the runtime refuses them.
         """
 
+    def close(self) -> None:
+        """Let go of what the end of this object does not."""
 
-def make_backend(bundle: Bundle, settings: EngineSettings, cores: int) -> Backend:
-    """An engine that has been warmed up and has given the golden scores.
 
-    `auto` means: ONNX Runtime, which is quick on every processor that we know (OpenVINO has no INT8 on Arm); the
-    INT8 model if the bundle has one, else the first that it has; one thread per core, four at most.
+def devices(name: BackendName) -> tuple[Device, ...]:
+    """The devices that a backend can drive here: none when its runtime is not installed.
 
-    Args:
-        bundle: the model.
-        settings: from the configuration.
-        cores: how many this process may use.
+    The NCS2 is not among them: it takes an OpenVINO of its own (`EngineSettings.openvino_dir`).
+    """
+    try:
+        found: tuple[Device, ...] = _runtime(name).devices()
+    except ImportError:
+        return ()
+    return found
+
+
+def load_backend(bundle: Bundle, plan: Plan, settings: EngineSettings) -> Backend:
+    """Load the model as planned.
 
     Raises:
-        BackendError: the runtime is not installed or refuses the model.
-        BundleError: the bundle has no such precision, or the scores are not the golden ones.
+        BackendError: the runtime or the device is not there, or it refuses the model.
+        BundleError: the bundle has no such file.
     """
-    name: BackendName = "onnxruntime" if settings.backend == "auto" else settings.backend
-    precision = _auto_precision(bundle) if settings.precision == "auto" else settings.precision
-    threads = min(cores, 4) if settings.threads == "auto" else settings.threads
-    backend = _load(name, bundle.file(precision), precision, bundle.manifest.input.spec, threads)
-    _check_golden(backend, bundle)
-    return backend
+    model = bundle.file(plan.precision, plan.backend)
+    spec = bundle.manifest.input.spec
+    if (plan.backend, plan.device) == ("openvino", "ncs2"):
+        from edge.backends.ncs2 import Ncs2Backend, Ncs2Settings
 
-
-def _auto_precision(bundle: Bundle) -> Precision:
-    return "int8" if "int8" in bundle.precisions else bundle.precisions[0]
-
-
-def _load(name: BackendName, model: Path, precision: Precision, spec: InputSpec, threads: int) -> Backend:
+        if settings.openvino_dir is None:
+            raise BackendError(
+                "device ncs2 needs engine.openvino_dir, the folder of an OpenVINO 2022.3.2: install it and name it "
+                "(docs/ncs2.md)"
+            )
+        return Ncs2Backend(model, spec, plan, Ncs2Settings(settings.openvino_dir))
+    _check_device(plan)
+    cache_dir = _usable(settings.cache_dir)
     try:
-        if name == "onnxruntime":
+        if plan.backend == "onnxruntime":
             from edge.backends.onnxruntime import OnnxRuntimeBackend
 
-            return OnnxRuntimeBackend(model, precision, spec, threads)
+            return OnnxRuntimeBackend(model, spec, plan, cache_dir)
         from edge.backends.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(model, precision, spec, threads)
+        return OpenVinoBackend(model, spec, plan, cache_dir)
     except ImportError as error:
         raise BackendError(
-            f"the {name} runtime cannot be loaded ({error}): install it or set engine.backend to another one"
+            f"the {plan.backend} runtime cannot be loaded ({error}): install it or set engine.backend to another one"
         ) from error
 
 
-def _check_golden(backend: Backend, bundle: Bundle) -> None:
-    golden = bundle.manifest.golden
-    expected = np.asarray(golden.scores[backend.precision], np.float32)
-    tolerance = golden.tolerance.get(backend.precision, 0.02)
-    for number, (image, wanted) in enumerate(zip(bundle.golden_inputs, expected, strict=True)):
-        backend.input[0] = image
-        backend.infer()
-        if backend.scores.shape != (1, len(wanted)):
-            raise BundleError(
-                f"{bundle.path}: the {backend.precision} model gives {backend.scores.shape[-1]} scores, "
-                f"model.json has {len(wanted)} labels: export the bundle again"
-            )
-        difference = float(np.abs(backend.scores[0] - wanted).max())
+def check_golden(backend: Backend, bundle: Bundle) -> float:
+    """Run the golden inputs, which also warms the engine up; the largest difference of a score.
+
+    Raises:
+        BundleError: it is more than the bundle allows.
+        EngineError: the engine failed.
+    """
+    plan = backend.plan
+    if backend.labels != len(bundle.labels):
+        raise BundleError(
+            f"{bundle.path}: the {plan.precision} model gives {backend.labels} scores, "
+            f"model.json has {len(bundle.labels)} labels: export the bundle again"
+        )
+    expected, tolerance = bundle.golden_scores(plan.precision, plan.backend)
+    image: Image = np.zeros(bundle.manifest.input.spec.shape, np.uint8)
+    scores = np.zeros((1, expected.shape[1]), np.float32)
+    run = backend.bind(image, scores)
+    largest = 0.0
+    for number, (picture, wanted) in enumerate(zip(bundle.golden_inputs, expected, strict=True)):
+        image[0] = picture
+        run()
+        difference = float(np.abs(scores[0] - wanted).max())
         if not difference <= tolerance:  # also when it is not a number
             raise BundleError(
                 f"{bundle.path}: golden input {number} scores otherwise than its author measured "
-                f"(difference {difference:.3f}, allowed {tolerance:.3f}, {backend.name} {backend.precision}): "
+                f"(difference {difference:.3f}, allowed {tolerance:.3f}, {plan.backend} {plan.precision}): "
                 "restore the bundle or set engine.backend or engine.precision to another one"
             )
+        largest = max(largest, difference)
+    return largest
+
+
+def _runtime(name: BackendName) -> ModuleType:
+    if name == "onnxruntime":
+        from edge.backends import onnxruntime
+
+        return onnxruntime
+    from edge.backends import openvino
+
+    return openvino
+
+
+def _check_device(plan: Plan) -> None:
+    if plan.device == "cpu" or plan.device in devices(plan.backend):
+        return
+    there = [f"{name}: {', '.join(devices(name)) or 'not installed'}" for name in BACKENDS]
+    if plan.backend not in BACKEND_OF[plan.device]:
+        driven_by = " or ".join(BACKEND_OF[plan.device])
+        raise BackendError(f"device {plan.device} is driven by {driven_by}, not {plan.backend}: change one of the two")
+    raise BackendError(
+        f"device {plan.device} is not there for {plan.backend}; what is there: {'; '.join(there)}: "
+        "set engine.device to one of these, or mend its driver"
+    )
+
+
+def _usable(cache_dir: Path | None) -> Path | None:
+    """The cache, if it is there and can be written to: without it everything works, only the start takes longer."""
+    return cache_dir if cache_dir is not None and os.access(cache_dir, os.W_OK) else None

@@ -2,19 +2,21 @@
 
 import argparse
 import json
-import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from edge.backends import EngineSettings, make_backend
+from edge.backends import EngineSettings
 from edge.bundle import Bundle, load_bundle
 from edge.classification import Classification
+from edge.engine import Engine
 from edge.errors import BadFrameError
 from edge.preprocess import Preprocessor
 from edge.sources.images import read_image
+from service.line_settings import engine_settings
 from service.settings import load_settings
 
 
@@ -24,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"edgecls classify: --top {args.top}: give 1 or more", file=sys.stderr)
         return 2
     bundle, settings = _chosen(args)
-    backend = make_backend(bundle, settings, cores=len(os.sched_getaffinity(0)))
-    preprocess = Preprocessor(bundle.manifest.input.spec, backend.input)
+    slot = Engine(bundle, settings).slot()
+    preprocess = Preprocessor(bundle.manifest.input.spec, slot.input)
     bad = 0
     for name in args.images:
         try:
@@ -36,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
             continue
         start = time.perf_counter()
         preprocess(image)
-        backend.infer()
+        slot.infer()
         ms = (time.perf_counter() - start) * 1e3
-        classification = Classification(bundle.labels, tuple(np.round(backend.scores[0].astype(float), 6).tolist()))
+        classification = Classification(bundle.labels, tuple(np.round(slot.scores[0].astype(float), 6).tolist()))
         print(_json(name, classification, ms) if args.json else _text(name, classification, args.top))
     if bad:
         print(f"edgecls classify: {bad} of {len(args.images)} images could not be read", file=sys.stderr)
@@ -48,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
 def _chosen(args: argparse.Namespace) -> tuple[Bundle, EngineSettings]:
     """What the command line names; without `--model`, bundle and engine of the configuration."""
     if args.model:
-        return load_bundle(args.model), EngineSettings(args.backend or "auto", args.precision or "auto")
+        return load_bundle(args.model), EngineSettings(args.backend or "auto", precision=args.precision or "auto")
     settings = load_settings(args.config)
-    engine = settings.engine
-    bundle = load_bundle(settings.model_of(settings.lines[0]))
-    return bundle, EngineSettings(args.backend or engine.backend, args.precision or engine.precision, engine.threads)
+    engine = engine_settings(settings.engine)
+    asked = replace(engine, backend=args.backend or engine.backend, precision=args.precision or engine.precision)
+    return load_bundle(settings.model_of(settings.lines[0])), asked
 
 
 def _json(name: str, classification: Classification, ms: float) -> str:

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge.backends import EngineSettings, make_backend
+from edge.backends import EngineSettings
 from edge.bundle import load_bundle
 from edge.clock import SystemClock
 from edge.deciders import make_decider
 from edge.decision import DecideSettings
+from edge.engine import Engine
 from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor, Roi
@@ -76,15 +77,12 @@ def main() -> None:
     video, bundle_path, engine, per, kind, place = sys.argv[1:]
     copy_at(place if place != "look" else "nothing")
     bundle = load_bundle(Path(bundle_path))
-    backend = make_backend(bundle, EngineSettings(backend=engine, threads=2), cores=2)  # type: ignore[arg-type]
     decider = make_decider(DecideSettings(per=per), bundle.manifest.pass_label)  # type: ignore[arg-type]
     if place == "look":
         look = decider.look
         decider.look = lambda region, captured_at_ns: look(region.copy(), captured_at_ns)  # type: ignore[method-assign]
     pipeline = Counting(
-        backend=backend,
-        spec=bundle.manifest.input.spec,
-        labels=bundle.labels,
+        slot=Engine(bundle, EngineSettings(backend=engine, threads=2)).slot(),  # type: ignore[arg-type]
         decider=decider,
         clock=SystemClock(),
         roi=Roi(0, 0, 1280, 720),

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.backends import BACKENDS, BackendName, EngineSettings, make_backend
+from edge.backends import BACKENDS, BackendName, EngineSettings
 from edge.bundle import load_bundle, sha256_of
+from edge.engine import Engine
 from edge.errors import BundleError
 
 
@@ -70,7 +71,12 @@ def test_a_file_outside_of_the_bundle(broken_bundle: Path) -> None:
         (lambda m: m.update(pass_label="perfect"), "pass_label 'perfect' is not one of labels"),
         (lambda m: m["labels"].append("ok"), "the same label twice"),
         (lambda m: m["input"].update(channels=1), "colour BGR has 3 channels, not 1"),
-        (lambda m: m["input"].update(layout="NCHW"), r"input\.layout"),
+        (lambda m: m["input"].update(layout="CHWN"), r"input\.layout"),
+        (lambda m: m["input"].update(mean=[0.5]), "mean has 1 values, and the input 3 channels"),
+        (lambda m: m["input"].update(std=[1, 0, 1]), "each value must be more than 0"),
+        (lambda m: m["input"].update(dtype="float32"), "per_picture happens inside the graph"),
+        (lambda m: m["files"][0].update(format="openvino"), "weights_sha256 belongs to"),
+        (lambda m: m["files"][0].update(backend="tvm"), "backend"),
         (lambda m: m.update(task="detection"), "task"),
         (lambda m: m.pop("golden"), "golden: Field required"),
         (lambda m: m["golden"]["scores"].pop("int8"), "nothing for int8"),
@@ -98,7 +104,7 @@ def test_wrong_golden_scores_are_refused_by_every_engine(broken_bundle: Path, ba
     with pytest.raises(
         BundleError, match=r"golden input 3 scores otherwise than its author measured \(difference 0\.\d"
     ):
-        make_backend(bundle, EngineSettings(backend=backend, precision="int8"), 1)
+        Engine(bundle, EngineSettings(backend=backend, precision="int8"))
 
 
 def test_golden_inputs_notice_inverted_pictures(surface_demo: Path) -> None:
@@ -106,9 +112,9 @@ def test_golden_inputs_notice_inverted_pictures(surface_demo: Path) -> None:
     bundle = load_bundle(surface_demo)
     inverted = 255 - bundle.golden_inputs
     worst = 0.0
-    backend = make_backend(bundle, EngineSettings(precision="fp32"), 1)
+    slot = Engine(bundle, EngineSettings(precision="fp32")).slot()
     for image, wanted in zip(inverted, bundle.manifest.golden.scores["fp32"], strict=True):
-        backend.input[0] = image
-        backend.infer()
-        worst = max(worst, float(np.abs(backend.scores[0] - wanted).max()))
+        slot.input[0] = image
+        slot.infer()
+        worst = max(worst, float(np.abs(slot.scores[0] - wanted).max()))
     assert worst > bundle.manifest.golden.tolerance["int8"]

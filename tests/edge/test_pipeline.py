@@ -4,11 +4,12 @@ from typing import Literal
 import pytest
 from fakes import FakeClock
 
-from edge.backends import EngineSettings, make_backend
+from edge.backends import EngineSettings
 from edge.bundle import load_bundle
 from edge.clock import SystemClock, rfc3339
 from edge.deciders import make_decider
 from edge.decision import DecideSettings
+from edge.engine import Engine
 from edge.errors import BadFrameError
 from edge.frame import Frame
 from edge.pipeline import Pipeline
@@ -19,9 +20,7 @@ from edge.sources import VideoSettings, make_source
 def pipeline(path: Path, roi: Roi | None = None, per: Literal["frame", "change"] = "frame") -> Pipeline:
     bundle = load_bundle(path)
     return Pipeline(
-        backend=make_backend(bundle, EngineSettings(threads=1), cores=1),
-        spec=bundle.manifest.input.spec,
-        labels=bundle.labels,
+        slot=Engine(bundle, EngineSettings(threads=1)).slot(),
         decider=make_decider(DecideSettings(per=per), bundle.manifest.pass_label),
         clock=SystemClock(),
         roi=roi,

@@ -23,7 +23,7 @@ def test_same_size_bgr_is_copied_as_it_is() -> None:
     assert np.array_equal(run(InputSpec(80, 60, "BGR"), image), image)
 
 
-def test_the_order_of_the_channels_is_not_its_business() -> None:
+def test_the_order_of_the_channels_is_not_its_matter() -> None:
     image = picture()
     assert np.array_equal(run(InputSpec(80, 60, "RGB"), image), image)
 

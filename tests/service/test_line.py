@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from fakes import ScriptedSource
 
-from edge.backends import EngineSettings, make_backend
+from edge.backends import EngineSettings
 from edge.bundle import load_bundle
 from edge.clock import SystemClock
 from edge.deciders import make_decider
 from edge.decision import DecideSettings, Decision
+from edge.engine import Engine
 from edge.errors import BadFrameError, SourceError, SourceNotUsableError
 from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
@@ -24,9 +25,7 @@ from service.line import Line
 def pipeline(surface_demo: Path) -> Pipeline:
     bundle = load_bundle(surface_demo)
     return Pipeline(
-        backend=make_backend(bundle, EngineSettings(threads=1), cores=1),
-        spec=bundle.manifest.input.spec,
-        labels=bundle.labels,
+        slot=Engine(bundle, EngineSettings(threads=1)).slot(),
         decider=make_decider(DecideSettings(per="frame"), bundle.manifest.pass_label),
         clock=SystemClock(),
     )

@@ -79,7 +79,7 @@ mqtt:
   tls: {ca_file: ca.pem, cert_file: /etc/cert.pem, key_file: key.pem}
 outbox: {path: var/outbox.db, max_mib: 128}
 model: bundle
-engine: {backend: openvino, device: cpu, precision: int8, threads: 2}
+engine: {backend: openvino, device: cpu, precision: int8, threads: 2, spinning: false, cache_dir: cache}
 lines:
   - name: line1
     topic: factory/line1
@@ -122,7 +122,21 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
         },
         "outbox": {"path": f"{etc}/var/outbox.db", "max_mib": 128},
         "model": f"{etc}/bundle",
-        "engine": {"backend": "openvino", "device": "cpu", "precision": "int8", "threads": 2},
+        "engine": {
+            "backend": "openvino",
+            "device": "cpu",
+            "precision": "int8",
+            "threads": 2,
+            "streams": "auto",
+            "spinning": False,
+            "optimisation": "auto",
+            "hint": "auto",
+            "pinning": "auto",
+            "fall_back_to_cpu": False,
+            "cache_dir": f"{etc}/cache",
+            "tuning": "/var/lib/edgecls/tuning.json",
+            "openvino_dir": None,
+        },
         "lines": [
             {
                 "name": "line1",
@@ -156,7 +170,9 @@ def test_defaults_are_those_of_the_contract(folder: Path) -> None:
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", settings.node)
     assert (settings.mqtt.host, settings.mqtt.port_or_default) == ("127.0.0.1", 1883)
     assert (settings.outbox.path, settings.outbox.max_mib) == ("/var/lib/edgecls/outbox.db", 64)
-    assert settings.engine == EngineSection(backend="auto", device="auto", precision="auto", threads="auto")
+    assert settings.engine == EngineSection(
+        backend="auto", device="auto", precision="auto", threads="auto", streams="auto"
+    )
     line = settings.lines[0]
     assert (line.roi, line.publish, line.decide.per, line.decide.min_score) == (None, "defects", "part", 0.6)
     assert (line.decide.votes.of, line.decide.votes.need) == (5, 3)

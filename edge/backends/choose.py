@@ -1,0 +1,96 @@
+"""The rule behind `auto`: what was measured on this device, else what has been quick on devices of its kind."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edge.backends import devices
+from edge.backends.plan import BACKEND_OF, BackendName, Device, EngineSettings, Hint, Plan
+from edge.bundle import Bundle, Precision
+from edge.errors import BackendError
+from edge.tuning import Measured, tuned
+
+MOST_THREADS = 4
+"""More threads for one picture gained nothing on any processor that we know."""
+
+_PREFERRED: dict[Device, tuple[Precision, ...]] = {
+    "cpu": ("int8", "fp32", "fp16"),
+    "cuda": ("fp16", "fp32", "int8"),  # CUDA computes QDQ in FP32, with the conversions on top
+    "ncs2": ("fp16", "fp32"),  # its plug-in rejects INT8
+}
+
+
+def choose(bundle: Bundle, settings: EngineSettings, *, lines: int, cores: int) -> tuple[Plan, str]:
+    """How to run a bundle, and why so.
+
+    Args:
+        bundle: the model.
+        settings: what is asked for; `auto` is decided here.
+        lines: how many share the engine.
+        cores: how many this process may use.
+
+    Raises:
+        BackendError: what is asked for contradicts itself or is not there.
+        BundleError: the bundle has no such precision.
+    """
+    hint: Hint = settings.hint if settings.hint != "auto" else "throughput" if lines > 1 else "latency"
+    measured = _best(tuned(settings.tuning, bundle), settings, hint) if settings.tuning else None
+    if measured is not None:
+        return _with_what_is_asked_for(measured.plan, settings, hint), "the quickest that `edgecls tune` measured here"
+    backend, device = _backend_and_device(settings)
+    precision = settings.precision if settings.precision != "auto" else _precision(bundle, backend, device)
+    streams = settings.streams if settings.streams != "auto" else min(lines, cores) if hint == "throughput" else 1
+    threads = settings.threads if settings.threads != "auto" else max(1, min(cores // streams, MOST_THREADS))
+    plan = Plan(backend=backend, device=device, precision=precision, threads=threads, streams=streams, hint=hint)
+    return _with_what_is_asked_for(plan, settings, hint), "the rule for devices that were not tuned"
+
+
+def _best(candidates: Sequence[Measured], settings: EngineSettings, hint: Hint) -> Measured | None:
+    """The best of what was measured that does what is asked for."""
+    fitting = [
+        measured
+        for measured in candidates
+        if all(
+            asked in ("auto", getattr(measured.plan, key))
+            for key in ("backend", "device", "precision", "threads", "streams", "spinning", "optimisation", "pinning")
+            for asked in [getattr(settings, key)]
+        )
+    ]
+    if hint == "throughput":
+        return max(fitting, key=lambda measured: measured.fps, default=None)
+    return min((m for m in fitting if m.plan.streams == 1), key=lambda measured: measured.p50_ms, default=None)
+
+
+def _with_what_is_asked_for(plan: Plan, settings: EngineSettings, hint: Hint) -> Plan:
+    asked = {
+        key: value
+        for key in ("spinning", "optimisation", "pinning")
+        for value in [getattr(settings, key)]
+        if value != "auto"
+    }
+    return replace(plan, hint=hint, **asked)
+
+
+def _backend_and_device(settings: EngineSettings) -> tuple[BackendName, Device]:
+    if settings.device != "auto":
+        able = BACKEND_OF[settings.device]
+        if settings.backend not in ("auto", *able):
+            raise BackendError(
+                f"device {settings.device} is driven by {' or '.join(able)}, not {settings.backend}: "
+                "change engine.device or engine.backend"
+            )
+        there = [name for name in able if settings.backend in ("auto", name)]
+        return next((name for name in there if settings.device in devices(name)), there[0]), settings.device
+    # ONNX Runtime is quick on every processor that we know (OpenVINO has no INT8 on Arm) and takes less memory.
+    names: tuple[BackendName, ...] = ("onnxruntime", "openvino") if settings.backend == "auto" else (settings.backend,)
+    for name in names:
+        found = devices(name)
+        if found:
+            return name, "cuda" if "cuda" in found else "cpu"
+    raise BackendError(
+        f"the {' and the '.join(names)} runtime cannot be loaded: install it or set engine.backend to another one"
+    )
+
+
+def _precision(bundle: Bundle, backend: BackendName, device: Device) -> Precision:
+    there = bundle.precisions_for(backend)
+    return next((p for p in _PREFERRED.get(device, _PREFERRED["cpu"]) if p in there), "fp32")
