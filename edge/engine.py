@@ -3,13 +3,13 @@
 import logging
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.backends import Backend, EngineSettings, Run, check_golden, load_backend
+from edge.backends import Backend, EngineSettings, Plan, Run, check_golden, load_backend
 from edge.backends.choose import choose
 from edge.bundle import Bundle, Precision
 from edge.errors import BackendError, EngineError, PermanentError
@@ -29,14 +29,24 @@ class Engine:
         settings: how to run it.
         lines: how many slots there will be.
         cores: how many this process may use; by default what the system allows it.
+        load: what loads the model.
 
     Raises:
         BackendError: what is asked for is not there, or refuses the model.
         BundleError: the bundle has no such precision, or the scores are not the golden ones.
     """
 
-    def __init__(self, bundle: Bundle, settings: EngineSettings, *, lines: int = 1, cores: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: EngineSettings,
+        *,
+        lines: int = 1,
+        cores: int | None = None,
+        load: Callable[[Bundle, Plan, EngineSettings], Backend] = load_backend,
+    ) -> None:
         self.bundle = bundle
+        self._load_backend = load
         self._settings = settings
         self._lines = lines
         self._cores = cores or len(os.sched_getaffinity(0))
@@ -55,10 +65,6 @@ class Engine:
                 raise
             else:
                 log.warning("%s", error)
-        self._gate: AbstractContextManager[object] = nullcontext()
-        if lines > self.plan.streams:
-            # More at a time than there are cores for would only get into each other's caches.
-            self._gate = threading.BoundedSemaphore(self.plan.streams)
 
     @property
     def precision(self) -> Precision:
@@ -67,7 +73,7 @@ class Engine:
 
     def slot(self) -> "Slot":
         """A place at the engine, for one line."""
-        return Slot(self, self._gate)
+        return Slot(self)
 
     def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> tuple[Run, int]:
         """Bind the arrays of a slot to the model, which is loaded first if it was lost; how to run it.
@@ -92,7 +98,7 @@ class Engine:
                 self._backend = None
 
     def _load(self) -> Backend:
-        backend = load_backend(self.bundle, self.plan, self._settings)
+        backend = self._load_backend(self.bundle, self.plan, self._settings)
         try:
             check_golden(backend, self.bundle)
         except BaseException as error:
@@ -135,9 +141,8 @@ class Slot:
         scores: (1, labels) float32: softmax values, valid until the next `infer`.
     """
 
-    def __init__(self, engine: Engine, gate: AbstractContextManager[object]) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._gate = gate
         self.input: Image = np.zeros(engine.bundle.manifest.input.spec.shape, np.uint8)
         self.scores: npt.NDArray[np.float32] = np.zeros((1, len(engine.bundle.labels)), np.float32)
         self._run: Run | None = None
@@ -156,8 +161,7 @@ class Slot:
         if self._run is None:
             raise EngineError(self._why)
         try:
-            with self._gate:
-                self._run()
+            self._run()
         except EngineError:
             self.engine.lose(self._generation)
             raise

@@ -18,14 +18,14 @@ Plane = npt.NDArray[np.float32]
 
 LONG_SIDE = 320
 """Pixels of the small picture. Gaps between parts are seen down to about 1 % of the view."""
-ACROSS = 80
-"""Pixels of it across the travel, at least, or all that there are: the least part covers 4 of them."""
+ACROSS = 120
+"""Pixels of it across the travel, at least, or all that there are: the least part covers 6 of them."""
 TURNS = 4
 """The background is learnt from every 4th frame, and what is slow to change is measured on every 4th."""
 LEARNING_RATE = 0.2
 """Share of the present picture that the background takes over each time: it follows in about 20 frames."""
-STEADY = 0.005
-"""Share of the light that may have changed before the background follows: about one grey level of white."""
+STEADY = 0.003
+"""Share of the light that may have changed before the background follows: less than one grey level."""
 DARK = 8.0
 """Mean grey level below which a picture shows nothing to be learnt: a camera that wakes up, a lamp that is off."""
 COVERED_FRAMES = 300
@@ -53,11 +53,10 @@ class Foreground:
 
     def girth(self, axis: int) -> Plane:
         """Along `axis`: how far it reaches across, in pixels, times how much it differs there; holes do not count."""
-        across = self.mask.T if axis else self.mask
-        reach = len(across) - across.argmax(axis=0) - across[::-1].argmax(axis=0)
+        first, last = (cv2.reduceArgMax(self.mask, axis, lastIndex=last).ravel() for last in (False, True))
         covered = _mean(self.mask, axis) / 255
         differs = np.divide(_mean(self.strength, axis), covered, out=np.zeros_like(covered), where=covered > 0)
-        return np.asarray(reach * differs, np.float32)
+        return np.asarray((last + 1 - first) * differs, np.float32)
 
 
 def _mean(plane: Image, axis: int) -> Plane:
@@ -156,21 +155,32 @@ class Background:
         """Those of the small picture, of which every `_step`th row of the image is the raw material."""
         self._axis = axis
         width, height = self._size
-        self._step = max(1, self._image_size[0] // (min(height, ACROSS) if axis == 0 else height))
+        rows, columns = self._image_size
+        fold = 2 if rows >= 2 * height and columns >= 2 * width else 1
+        self._step = max(1, rows // (fold * min(height, ACROSS) if axis == 0 else fold * height))
         if axis == 0:
-            height = len(range(self._step // 2, self._image_size[0], self._step))
+            height = len(range(self._step // 2, rows, self._step)) // fold
         elif axis == 1:
             width = min(width, ACROSS)
         shape = (height, width)
         self._small, self._now, self._seen, self._difference = (np.empty((*shape, 3), np.uint8) for _ in range(4))
+        self._halved = None if fold == 1 else np.empty((height, columns // 2, 3), np.uint8)
         self._learnt = np.empty((*shape, 3), np.float32)
         self._channels = [np.empty(shape, np.uint8) for _ in range(3)]
         self._strength, self._mask, self._near, self._free = (np.zeros(shape, np.uint8) for _ in range(4))
-        self._grid = (slice(None, None, max(1, height // 20)), slice(None, None, max(1, width // 20)))
+        self._grid = (slice(None, None, max(1, height // 24)), slice(None, None, max(1, width // 40)))
 
     def _shrink(self, image: Image) -> None:
-        """Single rows are enough: averaging all of a large frame would take longer than everything else here."""
+        """Not every row is needed: averaging all of a large picture takes longer than everything else here.
+
+        Halving it averages four pixels, so that noise is no part, and is quick; two of these are averaged after it.
+        """
         rows = image[self._step // 2 :: self._step]
+        if self._halved is not None:
+            height, width = self._halved.shape[:2]
+            rows = rows[: 2 * height, : 2 * width]
+            cv2.resize(rows, (width, height), dst=self._halved, interpolation=cv2.INTER_AREA)
+            rows = self._halved
         if rows.shape == self._small.shape:
             np.copyto(self._small, rows)
         else:

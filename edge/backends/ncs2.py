@@ -59,7 +59,8 @@ class Ncs2Backend:
         settings: how to reach the stick.
 
     Raises:
-        BackendError: OpenVINO or the stick is not there, or refuses the model.
+        BackendError: OpenVINO is not there or refuses the model.
+        EngineError: the stick is not there.
     """
 
     def __init__(self, model: Path, spec: InputSpec, plan: Plan, settings: Ncs2Settings) -> None:
@@ -130,7 +131,8 @@ class Ncs2Backend:
             worker = WorkerProcess(self._library, further, self._model, device, memory_fd)
             hello = worker.hello(self._settings.start_timeout_s)
         except WorkerFailedError as error:
-            raise BackendError(self._sentence(error)) from error
+            kind = EngineError if self._reason(error) is Reason.NO_DEVICE else BackendError
+            raise kind(self._sentence(error)) from error
         except WorkerLostError as error:
             raise BackendError(
                 f"the NCS2 worker {error} before it had loaded {self._model} with {self._library}: "
@@ -146,14 +148,19 @@ class Ncs2Backend:
         log.info("%s is loaded on %s by OpenVINO %s", self._model, device, text_of(hello.openvino))
         return worker, hello.labels
 
+    @staticmethod
+    def _reason(error: WorkerFailedError) -> Reason:
+        """What failed; a stick that is not there is told apart by what its driver says."""
+        said = f"{error.text} {error.printed}"
+        if error.reason in (Reason.MODEL, Reason.RUNNING) and any(word in said for word in _STICK_FAILED):
+            return Reason.NO_DEVICE
+        return error.reason
+
     def _sentence(self, error: WorkerFailedError) -> str:
         """What failed, and the remedy."""
         directory, device = self._settings.openvino_dir, self._settings.device
         detail = "; ".join(filter(None, (error.text, error.printed))) or "it does not say why"
-        reason = error.reason
-        if reason in (Reason.MODEL, Reason.RUNNING) and any(word in detail for word in _STICK_FAILED):
-            reason = Reason.NO_DEVICE
-        match reason:
+        match self._reason(error):
             case Reason.LIBRARY:
                 return (
                     f"{self._library} cannot be loaded ({detail}): install the OpenVINO 2022.3 that is made for this "

@@ -274,7 +274,7 @@ def test_a_plug_in_that_finds_no_device(start: Start, openvino_dir: Path) -> Non
         pytest.skip("needs a plug-in whose device is not there")
     # The plug-in of Intel's NPU stands where the stick's would: it loads, and there is no device.
     assert re.fullmatch(
-        r"BackendError: no NCS2 stick found \(.+\): plug it in, and give this user access to it with the udev rule "
+        r"EngineError: no NCS2 stick found \(.+\): plug it in, and give this user access to it with the udev rule "
         r"in docs/ncs2\.md",
         refusal(lambda: start("NPU")),
     )
@@ -330,7 +330,7 @@ def test_a_model_that_is_not_as_model_json_says(start: Start, bad_worker: Callab
 )
 def test_the_words_of_the_sticks_driver(start: Start, bad_worker: Callable[[str], None], how: str, detail: str) -> None:
     bad_worker(how)
-    assert refusal(start).startswith(f"BackendError: no NCS2 stick found ({detail}")
+    assert refusal(start).startswith(f"EngineError: no NCS2 stick found ({detail}")
 
 
 @pytest.mark.parametrize(
