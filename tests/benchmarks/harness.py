@@ -9,7 +9,9 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -19,10 +21,15 @@ TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT)]
 
+from conftest import Mosquitto, a_free_port  # noqa: E402
+from delivery import deliver  # noqa: E402
+
 from edge.backends import EngineSettings  # noqa: E402
 from edge.bundle import Bundle, load_bundle  # noqa: E402
 from service.bench import frames  # noqa: E402
+from service.bench.measure import SETTLE_S  # noqa: E402
 from service.bench.report import now, this_machine  # noqa: E402
+from service.publisher import Publisher  # noqa: E402
 
 SHIPPED = ("surface-demo", "magnetic-tile")
 PUBLISHED = ("resnet18", "resnet50", "mobilenetv3-small")
@@ -83,9 +90,7 @@ def main(doc: str | None, measure: Callable[[argparse.Namespace], list[Table]], 
     for table in tables:
         print(table.text(), end="\n\n")
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
-    print(
-        f"{machine.processor}, {machine.cores} cores ({', '.join(machine.instructions)}); {machine.system}"
-    )
+    print(f"{machine.processor}, {machine.cores} cores ({', '.join(machine.instructions)}); {machine.system}")
     print(f"{versions}; {now()}; medians of {args.rounds} rounds of {args.seconds:g} s, in turn.")
 
 
@@ -104,6 +109,9 @@ def in_turn(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, lis
     found: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(rounds):
         for name, turn in reversed(turns.items()) if number % 2 else turns.items():
+            time.sleep(
+                SETTLE_S
+            )  # threads of the one before, where a runtime lets them spin, have gone to sleep by then
             found[name].append(turn())
     return found
 
@@ -111,6 +119,29 @@ def in_turn(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, lis
 def ratio(ones: Sequence[float], others: Sequence[float]) -> float:
     """The median of the ratios of each round, in which both were measured next to each other."""
     return median(one / other for one, other in zip(ones, others, strict=True))
+
+
+@contextmanager
+def broker(folder: Path) -> Iterator[int]:
+    """The port of a mosquitto that holds everything back for nobody."""
+    mosquitto = Mosquitto(a_free_port(), folder)
+    mosquitto.configure("allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0")
+    mosquitto.start()
+    try:
+        yield mosquitto.port
+    finally:
+        mosquitto.stop()
+
+
+@contextmanager
+def publisher(folder: Path, port: int) -> Iterator[Publisher]:
+    """A publisher at work, with an outbox on disk; at the end everything is delivered."""
+    delivery = deliver(folder / "outbox.db", port, max_bytes=256 * 1024 * 1024)
+    try:
+        yield delivery.publisher
+    finally:
+        delivery.delivered()
+        delivery.publisher.stop([], 10)
 
 
 def h264_clip(given: Path | None, folder: Path, model: Bundle) -> tuple[Path, str]:
@@ -122,7 +153,20 @@ def h264_clip(given: Path | None, folder: Path, model: Bundle) -> tuple[Path, st
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         return plain, f"{frames.describe(plain)} (for H.264 install ffmpeg, or give --video)"
-    command = [ffmpeg, "-v", "error", "-y", "-i", str(plain), "-c:v", "libx264", "-pix_fmt", "yuv420p", "-an", str(clip)]
+    command = [
+        ffmpeg,
+        "-v",
+        "error",
+        "-y",
+        "-i",
+        str(plain),
+        "-c:v",
+        "libx264",
+        "-pix_fmt",
+        "yuv420p",
+        "-an",
+        str(clip),
+    ]
     subprocess.run(command, check=True)
     return clip, frames.describe(clip)
 
