@@ -114,9 +114,7 @@ def edgecls_step(model: Bundle, backend: str, jpeg: bytes, out: Publisher) -> Ca
 
 
 def engines(args: argparse.Namespace, model: Bundle) -> Table:
-    table = Table(
-        f"{args.model}: engines by themselves", ("what", "precision", "fps", "edgecls is so many times as fast")
-    )
+    table = Table(f"{args.model}: engines by themselves", ("what", "precision", "fps", "edgecls to it"))
     runs: dict[str, Callable[[], None]] = {}
     for backend in BACKENDS:
         runs[f"edgecls, {backend}|int8"] = Engine(model, asked(backend, "int8")).slot().infer

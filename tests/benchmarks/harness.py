@@ -109,9 +109,7 @@ def in_turn(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, lis
     found: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(rounds):
         for name, turn in reversed(turns.items()) if number % 2 else turns.items():
-            time.sleep(
-                SETTLE_S
-            )  # threads of the one before, where a runtime lets them spin, have gone to sleep by then
+            time.sleep(SETTLE_S)  # threads of the one before that spin are asleep by then
             found[name].append(turn())
     return found
 
