@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -66,10 +65,6 @@ class Engine:
                 raise
             else:
                 log.warning("%s", error)
-        self._gate: AbstractContextManager[object] = nullcontext()
-        if lines > self.plan.streams:
-            # More at a time than there are cores for would only get into each other's caches.
-            self._gate = threading.BoundedSemaphore(self.plan.streams)
 
     @property
     def precision(self) -> Precision:
@@ -78,7 +73,7 @@ class Engine:
 
     def slot(self) -> "Slot":
         """A place at the engine, for one line."""
-        return Slot(self, self._gate)
+        return Slot(self)
 
     def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> tuple[Run, int]:
         """Bind the arrays of a slot to the model, which is loaded first if it was lost; how to run it.
@@ -146,9 +141,8 @@ class Slot:
         scores: (1, labels) float32: softmax values, valid until the next `infer`.
     """
 
-    def __init__(self, engine: Engine, gate: AbstractContextManager[object]) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._gate = gate
         self.input: Image = np.zeros(engine.bundle.manifest.input.spec.shape, np.uint8)
         self.scores: npt.NDArray[np.float32] = np.zeros((1, len(engine.bundle.labels)), np.float32)
         self._run: Run | None = None
@@ -167,8 +161,7 @@ class Slot:
         if self._run is None:
             raise EngineError(self._why)
         try:
-            with self._gate:
-                self._run()
+            self._run()
         except EngineError:
             self.engine.lose(self._generation)
             raise

@@ -40,7 +40,7 @@ def device_key() -> str:
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             versions.append(f"no {name}")
-    return "; ".join([_processor(), f"{len(os.sched_getaffinity(0))} cores", *versions])
+    return "; ".join([processor(), f"{len(os.sched_getaffinity(0))} cores", *versions])
 
 
 def model_key(bundle: Bundle) -> str:
@@ -59,7 +59,7 @@ def tuned(path: Path, bundle: Bundle) -> Sequence[Measured]:
         return ()
 
 
-def _processor() -> str:
+def processor() -> str:
     """The name of the processor, as /proc/cpuinfo tells it (x86) or the device tree (Arm boards)."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():

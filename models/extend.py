@@ -7,7 +7,7 @@ What depends on nothing but the weights costs nothing while the daemon runs: the
 division by std, go into the weights of the first convolution. Its bias cannot take the mean: a convolution pads with
 zeros, which is the mean of a normalised picture but black in one that is not.
 
-The Transpose comes first because uint8 is a quarter of the memory that float32 is.
+The Transpose comes before the Sub: with the channels last, ONNX Runtime takes more than twice as long for these steps.
 """
 
 import argparse

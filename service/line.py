@@ -1,4 +1,4 @@
-"""A line at work: the thread `inspect-LINE` (and `capture-LINE` for a live source), and what it says of itself.
+"""A line at work: the threads `inspect-LINE` and `capture-LINE`, and what it says of itself.
 
 A line stands on its own: whatever happens to its source or its frames ends here and touches no other line.
 """
@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -15,10 +15,10 @@ import numpy as np
 from edge.clock import Clock
 from edge.decision import Decision, Ruling, Trigger, Verdict
 from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError
-from edge.frame import Frame
+from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
 from edge.sources import Source
-from edge.sources.latest import LatestFrame
+from edge.sources.mailbox import Mailbox
 from edge.trigger import Triggers
 from service.messages import Counts, LineState
 
@@ -86,7 +86,10 @@ class Line:
         self._bad_frames = 0
         self._verdicts: dict[Verdict, int] = {"pass": 0, "reject": 0, "review": 0}
         self._counting = threading.Lock()
-        self._mailbox = LatestFrame() if source.live else None
+        # A picture that is taken because somebody asks must not have been read before: no mailbox then.
+        on_demand = self.triggers is not None and source.on_demand
+        self._mailbox = None if on_demand else Mailbox(keep_all=not source.live)
+        self._image: Image | None = None
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
         self.status = Status("waiting", "starting", clock.now_ns())
@@ -166,26 +169,31 @@ class Line:
         self._source.open()
         try:
             if self._mailbox is None:
-                self._inspect_all(self._source.read)
+                self._inspect_all(self._read)
             else:
-                self._inspect_live(self._mailbox)
+                self._inspect_captured(self._mailbox)
         finally:
             self._source.close()
 
-    def _inspect_live(self, mailbox: LatestFrame) -> None:
-        over = threading.Event()
-        capture = threading.Thread(target=self._capture, args=(mailbox, over), name=f"capture-{self.name}")
+    def _read(self) -> Frame | None:
+        frame = self._source.read(self._image)
+        self._image = frame.image if frame else None
+        return frame
+
+    def _inspect_captured(self, mailbox: Mailbox) -> None:
+        mailbox.open()
+        capture = threading.Thread(target=self._capture, args=(mailbox,), name=f"capture-{self.name}")
         capture.start()
         try:
             self._inspect_all(lambda: self._take(mailbox))
         finally:
-            over.set()
+            mailbox.close()
             capture.join()
 
-    def _capture(self, mailbox: LatestFrame, over: threading.Event) -> None:
-        while not over.is_set():
+    def _capture(self, mailbox: Mailbox) -> None:
+        while mailbox.room():
             try:
-                frame = self._source.read()
+                frame = self._source.read(mailbox.buffer())
             except BadFrameError as error:
                 mailbox.fail(error)
                 continue
@@ -201,12 +209,17 @@ class Line:
                 return
             mailbox.put(frame)
 
-    def _take(self, mailbox: LatestFrame) -> Frame | None:
+    def _take(self, mailbox: Mailbox) -> Frame | None:
         while not self._stop.is_set():
             try:
-                return mailbox.take(FRAME_TIMEOUT_S)
+                frame = mailbox.take(FRAME_TIMEOUT_S)
             except TimeoutError:
                 self._become("waiting", f"the source has delivered no frame for {FRAME_TIMEOUT_S:g} s")
+                continue
+            if frame is None or self._source.live:
+                return frame
+            # A file's frame has waited for us, not we for it: its time begins now.
+            return replace(frame, captured_at_ns=self._clock.now_ns())
         return None
 
     def _inspect_all(self, read: Callable[[], Frame | None]) -> None:

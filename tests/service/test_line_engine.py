@@ -19,7 +19,7 @@ from edge.deciders import make_decider
 from edge.decision import DecideSettings, Decision
 from edge.engine import Engine
 from edge.errors import EngineError
-from edge.frame import Frame
+from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
 from service.line import Line
 
@@ -98,9 +98,9 @@ class Slow(ScriptedSource):
     def __init__(self, frames: int) -> None:
         super().__init__([None] * frames)
 
-    def read(self) -> Frame | None:
+    def read(self, into: Image | None = None) -> Frame | None:
         time.sleep(0.01)
-        return super().read()
+        return super().read(into)
 
 
 def test_a_stick_that_is_pulled_puts_the_line_in_fault_until_it_is_back(surface_demo: Path, stick: Stick) -> None:
