@@ -10,7 +10,7 @@ from typing import get_args
 from edge.backends import BACKENDS
 from edge.bundle import Precision
 from edge.errors import EdgeError
-from service.commands import check_config, classify, run, watch
+from service.commands import check_config, classify, run, tune, watch
 from service.settings import DEFAULT_PATH, WRONG_CONFIGURATION, ConfigurationError
 
 FAILED = 1
@@ -57,6 +57,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--precision", choices=("auto", *get_args(Precision)), help="(default: as above)")
     command.add_argument("--json", action="store_true", help="one JSON document per image")
     command.set_defaults(run=classify.run)
+
+    command = commands.add_parser("tune", help="the quickest way to run a model here, measured and kept")
+    command.add_argument("--model", type=Path, metavar="DIR", help="bundle (default: `model` of the configuration)")
+    command.add_argument("--config", type=Path, metavar="FILE", help=f"(default: {DEFAULT_PATH})")
+    command.add_argument(
+        "--for",
+        dest="goal",
+        choices=("latency", "throughput"),
+        default="latency",
+        help="one inference at a time, or many together (default: %(default)s)",
+    )
+    command.add_argument("--max-cores", type=int, metavar="N", help="use at most N cores (default: all)")
+    command.add_argument("--seconds", type=float, default=60.0, metavar="S", help="(default: %(default)g)")
+    command.add_argument("--grid", action="store_true", help="drop nobody: measure all until the time is up")
+    command.add_argument("--output", type=Path, metavar="FILE", help="(default: `engine.tuning`)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.set_defaults(run=tune.run)
 
     command = commands.add_parser("watch", help="what the lines say, live")
     command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
