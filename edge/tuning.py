@@ -42,7 +42,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A plan and what came out of it: medians over those of `samples` (one from each process) that had the cores for themselves."""
+    """A plan and what came out of it: medians over `samples`, one from each process.
+
+    What was disturbed does not count in a median, unless all were.
+    """
 
     plan: Plan
     p50_ms: float

@@ -93,10 +93,8 @@ class Outcome:
         disturbed = sum(sample.others > DISTURBED for sample in samples)
         if disturbed * 10 <= len(samples):
             return []
-        return [
-            f"Other work took cores from {disturbed} of {len(samples)} processes: stop it, also the daemon "
-            "(systemctl stop edgecls), and tune again for figures that hold."
-        ]
+        taken = f"Other work took cores from {disturbed} of {len(samples)} processes"
+        return [f"{taken}: stop it, also the daemon (systemctl stop edgecls), and tune again for figures that hold."]
 
     def _choice(self, goal: Hint) -> list[str]:
         pick, rule = self.pick(goal), self.of_the_rule(goal)
