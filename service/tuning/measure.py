@@ -69,7 +69,7 @@ def measure_in_a_process(
             start_new_session=True,  # Ctrl-C is for us
         )
     except subprocess.TimeoutExpired:
-        return Failure(plan, "hung", f"did not end within {limit_s:.0f} s")
+        return Failure(plan, "hung", f"did not end within {limit_s:g} s")
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return Failure(plan, **answer["failure"]) if "failure" in answer else Sample(**answer)

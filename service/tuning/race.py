@@ -90,7 +90,8 @@ def race(
     """
     state = Race({plan: [] for plan in plans})
     state.left = {goal: [plan for plan in plans if goal == "throughput" or plan.streams == 1] for goal in GOALS}
-    end = clock() + seconds
+    begin = clock()
+    end = begin + seconds
     while not state.clear:
         state.rounds += 1
         again = {plan for left in state.left.values() for plan in left}
@@ -103,7 +104,9 @@ def race(
             if state.rounds > 1 and clock() >= end:
                 return state
             tell(f"round {state.rounds}, {number} of {len(order)}: {plan}")
-            _one_more(state, plan, measure)
+            # A first round full of repetitions would leave no time for another one.
+            again_until = begin + seconds / 4 if state.rounds == 1 else end
+            _one_more(state, plan, measure, again_until, clock)
         if not grid:
             for goal in GOALS:
                 state.left[goal] = _still_in(state, goal)
@@ -113,22 +116,24 @@ def race(
     return state
 
 
-def _one_more(state: Race, plan: Plan, measure: Measure) -> None:
-    for _ in range(1 + AGAIN):
+def _one_more(state: Race, plan: Plan, measure: Measure, until: float, clock: Callable[[], float]) -> None:
+    for repetition in range(1 + AGAIN):
         result = measure(plan, BRIEF_S if state.rounds == 1 else LONGER_S)
         if isinstance(result, Failure):
-            break
-        state.samples[plan].append(result)
-        if result.others <= DISTURBED:
+            _out(state, result)
             return
-    else:
-        return
+        state.samples[plan].append(result)
+        if result.others <= DISTURBED or repetition == AGAIN or clock() >= until:
+            return
+
+
+def _out(state: Race, failure: Failure) -> None:
     # Once is enough: what fails one time in ten is nothing for a machine that runs for months.
-    state.failed.append(result)
-    del state.samples[plan]
+    state.failed.append(failure)
+    del state.samples[failure.plan]
     for left in state.left.values():
-        if plan in left:
-            left.remove(plan)
+        if failure.plan in left:
+            left.remove(failure.plan)
 
 
 def _still_in(state: Race, goal: Hint) -> list[Plan]:
