@@ -91,11 +91,10 @@ def main() -> None:
         right = [judge(entry, grid, goal, number) for number, entry in enumerate(kept["runs"], 1)]
         print(f"  {goal}: {sum(right)} of {len(right)} within {MARGIN:.0%} of the best")
     samples = [sample for measured in grid for sample in measured.samples]
-    if 2 * sum(sample.others > DISTURBED for sample in samples) > len(samples):
+    disturbed = sum(sample.others > DISTURBED for sample in samples)
+    if 2 * disturbed > len(samples):
         print("  NOTHING IS PROVED: other work took cores from most processes; stop it and measure again")
-    print(
-        f"  processes disturbed by others: {sum(s.others > DISTURBED for s in samples)} of {len(samples)} in the grid"
-    )
+    print(f"  processes disturbed by others: {disturbed} of {len(samples)} in the grid")
 
 
 if __name__ == "__main__":
