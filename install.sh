@@ -52,7 +52,8 @@ missing_for_tests() {
     # Debian keeps daemons in /usr/sbin, which is not on every user's PATH.
     has mosquitto || [[ -x /usr/sbin/mosquitto ]] || say mosquitto
     has mosquitto_sub || say mosquitto-clients
-    has jq || say jq # of an example in docs/
+    has jq || say jq         # of an example in docs/
+    has strace || say strace # sees what the daemon talks to
 }
 
 # Debian's kernel is fetched and unpacked by the test that boots it; it is not installed.

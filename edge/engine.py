@@ -3,13 +3,13 @@
 import logging
 import os
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.backends import Backend, EngineSettings, Run, check_golden, load_backend
+from edge.backends import Backend, EngineSettings, Plan, Run, check_golden, load_backend
 from edge.backends.choose import choose
 from edge.bundle import Bundle, Precision
 from edge.errors import BackendError, EngineError, PermanentError
@@ -21,21 +21,32 @@ log = logging.getLogger(__name__)
 class Engine:
     """One bundle, loaded once. Warmed up and checked against its golden scores when it is made.
 
-    When it fails it is loaded again for the line that asks first; the others find it there.
+    When it fails it is loaded again for the line that asks first; the others find it there. A device that may come (a
+    stick that is not plugged in yet) is waited for in the same way.
 
     Args:
         bundle: the model.
         settings: how to run it.
         lines: how many slots there will be.
         cores: how many this process may use; by default what the system allows it.
+        load: what loads the model.
 
     Raises:
         BackendError: what is asked for is not there, or refuses the model.
         BundleError: the bundle has no such precision, or the scores are not the golden ones.
     """
 
-    def __init__(self, bundle: Bundle, settings: EngineSettings, *, lines: int = 1, cores: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: EngineSettings,
+        *,
+        lines: int = 1,
+        cores: int | None = None,
+        load: Callable[[Bundle, Plan, EngineSettings], Backend] = load_backend,
+    ) -> None:
         self.bundle = bundle
+        self._load_backend = load
         self._settings = settings
         self._lines = lines
         self._cores = cores or len(os.sched_getaffinity(0))
@@ -47,14 +58,13 @@ class Engine:
         try:
             self.plan, self.why = choose(bundle, settings, lines=lines, cores=self._cores)
             self._load()
-        except BackendError as error:
-            if not self._falls_back(error):
+        except (BackendError, EngineError) as error:
+            if self._falls_back(error):
+                self._load()
+            elif isinstance(error, BackendError):
                 raise
-            self._load()
-        self._gate: AbstractContextManager[object] = nullcontext()
-        if lines > self.plan.streams:
-            # More at a time than there are cores for would only get into each other's caches.
-            self._gate = threading.BoundedSemaphore(self.plan.streams)
+            else:
+                log.warning("%s", error)
 
     @property
     def precision(self) -> Precision:
@@ -63,7 +73,7 @@ class Engine:
 
     def slot(self) -> "Slot":
         """A place at the engine, for one line."""
-        return Slot(self, self._gate)
+        return Slot(self)
 
     def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> tuple[Run, int]:
         """Bind the arrays of a slot to the model, which is loaded first if it was lost; how to run it.
@@ -88,14 +98,13 @@ class Engine:
                 self._backend = None
 
     def _load(self) -> Backend:
-        backend = load_backend(self.bundle, self.plan, self._settings)
+        backend = self._load_backend(self.bundle, self.plan, self._settings)
         try:
             check_golden(backend, self.bundle)
-        except EngineError as error:
+        except BaseException as error:
             backend.close()
-            raise BackendError(str(error)) from error
-        except BaseException:
-            backend.close()
+            if isinstance(error, EngineError) and self.plan.device == "cpu":
+                raise BackendError(str(error)) from error  # not a device that comes back
             raise
         self._backend = backend
         self.generation += 1
@@ -106,12 +115,12 @@ class Engine:
     def _load_again(self) -> Backend:
         try:
             return self._load()
-        except BackendError as error:
+        except (BackendError, EngineError) as error:
             if not self._falls_back(error):
                 raise
             return self._load()
 
-    def _falls_back(self, error: BackendError) -> bool:
+    def _falls_back(self, error: Exception) -> bool:
         """Whether to go on with the CPU instead; if so it is what is loaded next."""
         asked = self._settings
         if not asked.fall_back_to_cpu or asked.device == "cpu" or self._fallen_back:
@@ -132,12 +141,16 @@ class Slot:
         scores: (1, labels) float32: softmax values, valid until the next `infer`.
     """
 
-    def __init__(self, engine: Engine, gate: AbstractContextManager[object]) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._gate = gate
         self.input: Image = np.zeros(engine.bundle.manifest.input.spec.shape, np.uint8)
         self.scores: npt.NDArray[np.float32] = np.zeros((1, len(engine.bundle.labels)), np.float32)
-        self._run, self._generation = engine.bind(self.input, self.scores)
+        self._run: Run | None = None
+        self._generation = 0
+        try:
+            self.restore()
+        except EngineError as error:
+            self._why = str(error)
 
     def infer(self) -> None:
         """Run the model on what `input` holds and leave the result in `scores`.
@@ -145,9 +158,10 @@ class Slot:
         Raises:
             EngineError: the engine failed; `restore` it before the next call.
         """
+        if self._run is None:
+            raise EngineError(self._why)
         try:
-            with self._gate:
-                self._run()
+            self._run()
         except EngineError:
             self.engine.lose(self._generation)
             raise

@@ -15,8 +15,9 @@ class Frame:
     Attributes:
         line: name of the line that it belongs to.
         seq: counts the frames that the source delivered since it was made, from 0; dropped ones are counted too.
-        image: (height, width, 3) uint8, BGR. It lies in a buffer of the source and is valid until the next `read`.
-        captured_at_ns: UTC, nanoseconds: when the source handed it over.
+        image: (height, width, 3) uint8, BGR. It lies in a buffer that is used again when the next frame is
+            taken.
+        captured_at_ns: UTC, nanoseconds: when the source handed it over; of a file, when it was taken to be inspected.
         file: the image file that it came from, if it came from one.
     """
 

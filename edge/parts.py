@@ -88,8 +88,10 @@ class PerPart:
 
     def look(self, region: Image, captured_at_ns: int) -> Subject | None:
         self._now_ns = captured_at_ns
+        if self._axis is not None:
+            self._background.thin_out(self._axis)
         foreground = self._background.subtract(region)
-        size = (foreground.mask.shape[1], foreground.mask.shape[0])
+        size = self._background.size
         if size != self._size:
             self._size = size
             self._trackers = [Tracker(size[0]), Tracker(size[1])]

@@ -10,6 +10,7 @@ lie outside of the view.
 """
 
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -100,16 +101,22 @@ class Tracker:
         self._crossings = 0
         self._memory: list[Track] = []
         self._lengths: list[float] = []
+        self.usual_length = 0.0
+        """Median length of the parts seen one by one, 0 before the first."""
+        self._reach = reach = size * 2 // 5
+        shifts = np.arange(-reach, reach + 1)
+        self._shifts = shifts.astype(np.float32)
+        self._now_from, self._now_to = np.maximum(shifts, 0), size - np.maximum(-shifts, 0)
+        self._then_from, self._then_to = np.maximum(-shifts, 0), size - np.maximum(shifts, 0)
+        self._share = (size / (size - np.abs(shifts))).astype(np.float32)
+        self._padded = np.zeros(size + 2 * reach, np.float32)
+        self._energy = np.zeros(size + 1, np.float32)
+        self._occupied = np.zeros(size + 2, bool)
 
     @property
     def travel(self) -> int:
         """+1 when parts travel towards larger coordinates, -1 the other way, 0 before one has crossed the view."""
         return (self._crossings > 0) - (self._crossings < 0)
-
-    @property
-    def usual_length(self) -> float:
-        """Median length of the parts seen one by one, 0 before the first."""
-        return float(np.median(self._lengths)) if self._lengths else 0.0
 
     def visible(self, track: Track) -> float:
         """Pixels of it that are in view."""
@@ -155,26 +162,27 @@ class Tracker:
         to the last is taken: a belt does not jump.
         """
         before, self._before = self._before, strength
-        if before is None or not before.any():
+        then, now = self._energy, np.zeros_like(self._energy)
+        np.cumsum(strength * strength, out=now[1:])
+        self._energy = now
+        if before is None or not then[-1]:
             return 0.0
-        if not strength.any():
+        if not now[-1]:
             return self._shift  # the last of it has left at the speed that it had
-        size, reach = self._size, self._size * 2 // 5
-        shifts = np.arange(-reach, reach + 1)
-        products = np.correlate(strength, before, "full")[size - 1 - reach : size + reach]
-        now, then = np.concatenate(([0], np.cumsum(strength**2))), np.concatenate(([0], np.cumsum(before**2)))
-        back, ahead = np.maximum(-shifts, 0), np.maximum(shifts, 0)
-        squares = now[size - back] - now[ahead] + then[size - ahead] - then[back]
-        cost = (squares - 2 * products) / (size - np.abs(shifts))
-        cost = cost / (now[-1] + then[-1]) * size
-        best = int(np.argmin(cost + 0.3 * np.abs(shifts - self._shift) / size))
+        size, reach = self._size, self._reach
+        self._padded[reach : reach + size] = strength
+        products = np.correlate(self._padded, before, "valid")
+        squares = now[self._now_to] - now[self._now_from] + then[self._then_to] - then[self._then_from]
+        cost = (squares - 2 * products) * self._share / (now[-1] + then[-1])
+        best = int((cost + 0.3 / size * np.abs(self._shifts - self._shift)).argmin())
         # What is alike all along (a bar across, a part that fills the view) fits anywhere: nothing is known to move.
-        return float(shifts[best]) if cost[reach] - cost[best] > CLEARLY else 0.0
+        return float(self._shifts[best]) if cost[reach] - cost[best] > CLEARLY else 0.0
 
     def _stretches(self, covered: Plane) -> list[Stretch]:
         """Where something lies, by ascending position; what is too small to be a part is left out."""
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], covered > THIN, [0])).astype(np.int8)))
-        pieces: list[Stretch] = [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+        self._occupied[1:-1] = covered > THIN
+        edges = np.flatnonzero(self._occupied[1:] != self._occupied[:-1]).tolist()
+        pieces: list[Stretch] = list(zip(edges[::2], edges[1::2], strict=True))
         # A part that is known to be whole stays in one piece, even where a dark spot seems to cut it.
         for track in self.tracks:
             if track.lengths:
@@ -335,7 +343,8 @@ class Tracker:
 
     def _learn(self, track: Track) -> None:
         if len(track.lengths) >= 3:
-            self._lengths = [*self._lengths, float(np.median(track.lengths))][-31:]
+            self._lengths = [*self._lengths, median(track.lengths)][-31:]
+            self.usual_length = median(self._lengths)
         if track.whole_frames and track.entered and not self._beyond(track, track.entered) and not track.missed:
             self._crossings += 1 if track.entered == "low" else -1
 

@@ -15,28 +15,32 @@ from edge.preprocess import InputSpec
 GOLDEN = "golden.npz"
 TOLERANCE = {"fp32": 0.02, "int8": 0.15}
 """How far the scores of another engine or processor may lie off. INT8 kernels round differently from one to the next;
-with damaged weights or inverted pictures one of the inputs is off by far more. The inputs are grey, so a wrong order of
-the channels goes unnoticed."""
+with damaged weights, inverted pictures or swapped channels one of the inputs is off by far more."""
 
 
 def golden_inputs(spec: InputSpec, seed: int = 7, count: int = 6) -> Image:
     """Rendered brushed surfaces with and without marks, (count, height, width, channels) uint8.
 
-    Rendered, so that no picture of anybody's parts has to travel with a model.
+    Rendered, so that no picture of anybody's parts has to travel with a model. With three channels the surface and the
+    mark have colours that are far from grey, so that an engine that swaps the channels does not give the same scores.
     """
     rng = np.random.default_rng(seed)
     images = np.empty((count, *spec.shape[1:]), np.uint8)
     for number in range(count):
         streaks = rng.normal(0, 10, (1, spec.width, 1)) + rng.normal(0, 5, (spec.height, spec.width, 1))
         slope = np.linspace(-30, 30, spec.height)[:, None, None] * rng.uniform(-1, 1)
-        surface = np.clip(rng.uniform(70, 170) + streaks + slope, 0, 255).astype(np.uint8)
-        image = np.repeat(surface, spec.channels, 2)
+        surface = rng.uniform(70, 170) + streaks + slope
         (x1, y1), (x2, y2) = (rng.uniform(0.15, 0.85, (2, 2)) * (spec.width, spec.height)).astype(int).tolist()
         shade = [float(rng.integers(0, 60))] * spec.channels
+        radius = int(rng.integers(4, max(5, spec.width // 6)))
+        if spec.channels == 3:
+            surface = surface + rng.permutation([-60.0, 0.0, 60.0])
+            shade = rng.permutation([20.0, 110.0, 230.0]).tolist()
+        image = np.clip(np.broadcast_to(surface, spec.shape[1:]), 0, 255).astype(np.uint8)
         if number % 3 == 1:
             cv2.line(image, (x1, y1), (x2, y2), shade, 2)
         elif number % 3 == 2:
-            cv2.circle(image, (x1, y1), int(rng.integers(4, spec.width // 6)), shade, -1)
+            cv2.circle(image, (x1, y1), radius, shade, -1)
         images[number] = image
     return images
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         wanted = np.concatenate([deployed(torch.from_numpy(image[None])).numpy() for image in inputs])
     args.out.mkdir(parents=True, exist_ok=True)
     _remove_old_files(args.out)
-    _export(deployed, inputs[:1], args.out / FILE)
+    write_onnx(deployed, torch.from_numpy(inputs[:1]), args.out / FILE)
     difference = float(np.abs(_answers(args.out / FILE, inputs) - wanted).max())
     if not difference <= LARGEST_DIFFERENCE:
         (args.out / FILE).unlink()
@@ -75,14 +75,15 @@ def _remove_old_files(bundle: Path) -> None:
         (bundle / "model.json").unlink()
 
 
-def _export(deployed: Deployed, image: Image, path: Path) -> None:
+def write_onnx(network: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
+    """Write a network as ONNX, with the input `image` and the output `scores`, for inputs of the example's shape."""
     # The exporter tells about packages that we do not use, and about its own future.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            deployed,
-            (torch.from_numpy(image),),
+            network,
+            (example,),
             str(path),
             input_names=["image"],
             output_names=["scores"],

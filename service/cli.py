@@ -3,6 +3,8 @@
 import argparse
 import logging
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
@@ -10,7 +12,6 @@ from typing import get_args
 from edge.backends import BACKENDS
 from edge.bundle import Precision
 from edge.errors import EdgeError
-from service.commands import check_config, classify, run, tune, watch
 from service.settings import DEFAULT_PATH, WRONG_CONFIGURATION, ConfigurationError
 
 FAILED = 1
@@ -33,6 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
 
 
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """A command whose modules are loaded when it is called: the daemon does not wait for those of the others."""
+
+    def run(args: argparse.Namespace) -> int:
+        return int(import_module(f"service.commands.{name}").run(args))
+
+    return run
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edgecls", description="Inspects parts on a line and tells it over MQTT.")
     parser.add_argument("--version", action="version", version=f"edgecls {version('edgecls')}")
@@ -40,13 +50,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="the daemon, in the foreground")
     command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
-    command.set_defaults(run=run.run)
+    command.set_defaults(run=_command("run"))
 
     command = commands.add_parser("check-config", help="every error in a configuration at once")
     command.add_argument("file", type=Path, nargs="?", metavar="FILE", help=f"(default: {DEFAULT_PATH})")
     command.add_argument("--config", type=Path, metavar="FILE", help="the same")
     command.add_argument("--json", action="store_true", help="one JSON document")
-    command.set_defaults(run=check_config.run)
+    command.set_defaults(run=_command("check_config"))
 
     command = commands.add_parser("classify", help="label and scores of image files")
     command.add_argument("images", nargs="+", metavar="IMAGE")
@@ -56,7 +66,35 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--backend", choices=("auto", *BACKENDS), help="(default: the configuration's, or auto)")
     command.add_argument("--precision", choices=("auto", *get_args(Precision)), help="(default: as above)")
     command.add_argument("--json", action="store_true", help="one JSON document per image")
-    command.set_defaults(run=classify.run)
+    command.set_defaults(run=_command("classify"))
+
+    _add_measuring(commands)
+
+    command = commands.add_parser("watch", help="what the lines say, live")
+    command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
+    command.add_argument("--config", type=Path, metavar="FILE", help=f"names the broker (default: {DEFAULT_PATH})")
+    command.add_argument("--host", metavar="HOST", help="the broker, without a configuration")
+    command.add_argument("--port", type=int, metavar="PORT", help="its port (default: 1883)")
+    command.add_argument("--json", action="store_true", help="one JSON document per message")
+    command.add_argument("--count", type=int, metavar="N", help="end after N decisions")
+    command.add_argument("--seconds", type=float, metavar="S", help="end after S seconds")
+    command.set_defaults(run=_command("watch"))
+    return parser
+
+
+def _add_measuring(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("bench", help="how fast engines and pipelines are on this device")
+    command.add_argument("--model", type=Path, metavar="DIR", help="bundle (default: `model` of the configuration)")
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument("--backend", choices=("auto", *BACKENDS), help="this one alone (default: all)")
+    command.add_argument("--precision", choices=("auto", *get_args(Precision)), help="this one alone (default: all)")
+    command.add_argument("--threads", type=int, metavar="N", help="so many alone (default: 1, 2 and up to 4)")
+    command.add_argument("--seconds", type=float, metavar="S", help="for each figure (default: 2)")
+    command.add_argument("--video", type=Path, metavar="FILE", help="read this one (default: a clip of its own)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture, too (.png)")
+    command.add_argument("--from", dest="from_file", type=Path, metavar="FILE", help="show what --json wrote")
+    command.set_defaults(run=_command("bench"))
 
     command = commands.add_parser("tune", help="the quickest way to run a model here, measured and kept")
     command.add_argument("--model", type=Path, metavar="DIR", help="bundle (default: `model` of the configuration)")
@@ -73,18 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--grid", action="store_true", help="drop nobody: measure all until the time is up")
     command.add_argument("--output", type=Path, metavar="FILE", help="(default: `engine.tuning`)")
     command.add_argument("--json", action="store_true", help="one JSON document")
-    command.set_defaults(run=tune.run)
-
-    command = commands.add_parser("watch", help="what the lines say, live")
-    command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
-    command.add_argument("--config", type=Path, metavar="FILE", help=f"names the broker (default: {DEFAULT_PATH})")
-    command.add_argument("--host", metavar="HOST", help="the broker, without a configuration")
-    command.add_argument("--port", type=int, metavar="PORT", help="its port (default: 1883)")
-    command.add_argument("--json", action="store_true", help="one JSON document per message")
-    command.add_argument("--count", type=int, metavar="N", help="end after N decisions")
-    command.add_argument("--seconds", type=float, metavar="S", help="end after S seconds")
-    command.set_defaults(run=watch.run)
-    return parser
+    command.set_defaults(run=_command("tune"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A line at work: the thread `inspect-LINE` (and `capture-LINE` for a live source), and what it says of itself.
+"""A line at work: the threads `inspect-LINE` and `capture-LINE`, and what it says of itself.
 
 A line stands on its own: whatever happens to its source or its frames ends here and touches no other line.
 """
@@ -8,16 +8,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
 from edge.clock import Clock
-from edge.decision import Decision, Ruling, Trigger
+from edge.decision import Decision, Ruling, Trigger, Verdict
 from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError
-from edge.frame import Frame
+from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
 from edge.sources import Source
-from edge.sources.latest import LatestFrame
+from edge.sources.mailbox import Mailbox
 from edge.trigger import Triggers
 from service.messages import Counts, LineState
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 30.0)
 FRAME_TIMEOUT_S = 5.0
+ENGINE_HELD_S = 30.0
+"""An engine that works for so long is loaded again at once when it fails, and not after a pause."""
 TRIGGER_POLL_S = 0.2
 LATENCIES_KEPT = 4096
 
@@ -79,13 +82,18 @@ class Line:
         self._clock = clock
         self.triggers = Triggers(trigger_timeout_s, clock, self._answer) if trigger_timeout_s is not None else None
         self._stop = threading.Event()
-        self._counts = Counts()
-        self._decided = Counts()
+        self._frames = 0
+        self._bad_frames = 0
+        self._verdicts: dict[Verdict, int] = {"pass": 0, "reject": 0, "review": 0}
         self._counting = threading.Lock()
-        self._mailbox = LatestFrame() if source.live else None
+        # A picture that is taken because somebody asks must not have been read before: no mailbox then.
+        on_demand = self.triggers is not None and source.on_demand
+        self._mailbox = None if on_demand else Mailbox(keep_all=not source.live)
+        self._image: Image | None = None
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
         self.status = Status("waiting", "starting", clock.now_ns())
+        self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
         self.failed = False
         """It ended because something must be mended first."""
 
@@ -109,11 +117,16 @@ class Line:
     @property
     def counts(self) -> Counts:
         """What it has counted so far."""
-        return replace(
-            self._decided,
-            frames=self._counts.frames,
-            bad_frames=self._counts.bad_frames,
+        with self._counting:
+            passes, rejects, reviews = (self._verdicts[verdict] for verdict in ("pass", "reject", "review"))
+        return Counts(
+            frames=self._frames,
+            bad_frames=self._bad_frames,
             dropped=self._mailbox.dropped if self._mailbox else 0,
+            decisions=passes + rejects + reviews,
+            passes=passes,
+            rejects=rejects,
+            reviews=reviews,
         )
 
     def take_latencies(self) -> dict[str, float | None]:
@@ -127,14 +140,14 @@ class Line:
     def _run(self) -> None:
         retry_s = RETRY_S[0]
         while not self._stop.is_set():
-            seen = self._counts.frames
+            seen = self._frames
             try:
                 self._inspect_source()
             except PermanentError as error:
                 self._fail(error)
             except EdgeError as error:
                 # A source that worked for a while starts with the shortest pause again.
-                retry_s = RETRY_S[0] if self._counts.frames > seen else min(retry_s * 2, RETRY_S[1])
+                retry_s = RETRY_S[0] if self._frames > seen else min(retry_s * 2, RETRY_S[1])
                 self._become("fault", str(error))
                 self._stop.wait(retry_s)
                 continue
@@ -156,26 +169,31 @@ class Line:
         self._source.open()
         try:
             if self._mailbox is None:
-                self._inspect_all(self._source.read)
+                self._inspect_all(self._read)
             else:
-                self._inspect_live(self._mailbox)
+                self._inspect_captured(self._mailbox)
         finally:
             self._source.close()
 
-    def _inspect_live(self, mailbox: LatestFrame) -> None:
-        over = threading.Event()
-        capture = threading.Thread(target=self._capture, args=(mailbox, over), name=f"capture-{self.name}")
+    def _read(self) -> Frame | None:
+        frame = self._source.read(self._image)
+        self._image = frame.image if frame else None
+        return frame
+
+    def _inspect_captured(self, mailbox: Mailbox) -> None:
+        mailbox.open()
+        capture = threading.Thread(target=self._capture, args=(mailbox,), name=f"capture-{self.name}")
         capture.start()
         try:
             self._inspect_all(lambda: self._take(mailbox))
         finally:
-            over.set()
+            mailbox.close()
             capture.join()
 
-    def _capture(self, mailbox: LatestFrame, over: threading.Event) -> None:
-        while not over.is_set():
+    def _capture(self, mailbox: Mailbox) -> None:
+        while mailbox.room():
             try:
-                frame = self._source.read()
+                frame = self._source.read(mailbox.buffer())
             except BadFrameError as error:
                 mailbox.fail(error)
                 continue
@@ -191,12 +209,17 @@ class Line:
                 return
             mailbox.put(frame)
 
-    def _take(self, mailbox: LatestFrame) -> Frame | None:
+    def _take(self, mailbox: Mailbox) -> Frame | None:
         while not self._stop.is_set():
             try:
-                return mailbox.take(FRAME_TIMEOUT_S)
+                frame = mailbox.take(FRAME_TIMEOUT_S)
             except TimeoutError:
                 self._become("waiting", f"the source has delivered no frame for {FRAME_TIMEOUT_S:g} s")
+                continue
+            if frame is None or self._source.live:
+                return frame
+            # A file's frame has waited for us, not we for it: its time begins now.
+            return replace(frame, captured_at_ns=self._clock.now_ns())
         return None
 
     def _inspect_all(self, read: Callable[[], Frame | None]) -> None:
@@ -211,7 +234,7 @@ class Line:
                 self._inspect(frame)
             except BadFrameError as error:
                 log.warning("line %s: %s", self.name, error)
-                self._counts = replace(self._counts, bad_frames=self._counts.bad_frames + 1)
+                self._bad_frames += 1
         for decision in self._pipeline.finish(self.name):
             self._tell(decision)
         self._become("waiting", "stopped" if self._stop.is_set() else "the source has ended")
@@ -220,7 +243,7 @@ class Line:
         """One frame; with triggers, only one that somebody waits for is looked at."""
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
         decisions = self._look_at(frame) if wanted else []
-        self._counts = replace(self._counts, frames=self._counts.frames + 1)
+        self._frames += 1
         self._become("inspecting", "")
         for decision in decisions:
             if self.triggers is None:
@@ -241,9 +264,14 @@ class Line:
         return self._look_at(frame)
 
     def _wait_for_the_engine(self, error: EngineError) -> None:
-        for retry_s in _pauses_s():
+        now_ns = self._clock.monotonic_ns()
+        pauses_s = _pauses_s()
+        if now_ns - self._engine_failed_ns > ENGINE_HELD_S * 1_000_000_000:
+            pauses_s = chain((0.0,), pauses_s)  # another line may have it back already, or the CPU is at hand
+        self._engine_failed_ns = now_ns
+        for pause_s in pauses_s:
             self._become("fault", str(error))
-            if self._stop.wait(retry_s):
+            if self._stop.wait(pause_s):
                 return
             try:
                 self._pipeline.restore()
@@ -259,18 +287,10 @@ class Line:
 
     def _tell(self, decision: Decision) -> None:
         """Count a decision and hand it over. Called by the inspecting thread, and for time-outs by others."""
-        verdict = decision.ruling.verdict
         with self._counting:
             if decision.total_ms is not None:
                 self._latencies_ms.append(decision.total_ms)
-            counts = self._decided
-            self._decided = replace(
-                counts,
-                decisions=counts.decisions + 1,
-                passes=counts.passes + (verdict == "pass"),
-                rejects=counts.rejects + (verdict == "reject"),
-                reviews=counts.reviews + (verdict == "review"),
-            )
+            self._verdicts[decision.ruling.verdict] += 1
         self._emit(decision)
 
     def _become(self, state: LineState, reason: str) -> None:

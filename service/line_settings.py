@@ -24,6 +24,7 @@ def engine_settings(section: EngineSection) -> EngineSettings:
         pinning=section.pinning,
         cache_dir=Path(section.cache_dir),
         tuning=Path(section.tuning),
+        openvino_dir=Path(section.openvino_dir) if section.openvino_dir else None,
         fall_back_to_cpu=section.fall_back_to_cpu,
     )
 

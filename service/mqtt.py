@@ -148,6 +148,7 @@ class MqttConnection:
         retain: bool = False,
         correlation: bytes | None = None,
         expiry_s: int | None = None,
+        at_once: bool = True,
     ) -> int | None:
         """Take a message; a number to recognise it by, or None when it was not taken: QoS 0 needs a connection.
 
@@ -160,6 +161,7 @@ class MqttConnection:
             retain: whether the broker keeps it for those who subscribe later.
             correlation: correlation data, up to 65535 bytes; MQTT 5 only.
             expiry_s: for how long the broker may keep it for somebody who is away; MQTT 5 only.
+            at_once: whether it leaves now, or with others when `send` is called.
         """
         if not qos and not self._accepted:
             return None
@@ -167,8 +169,13 @@ class MqttConnection:
         handle = self._window.put(
             topic, payload, qos=qos, retain=retain, correlation=correlation, expires_at=expires_at
         )
-        self._wake()
+        if at_once:
+            self._wake()
         return handle
+
+    def send(self) -> None:
+        """Have everything leave that was taken."""
+        self._wake()
 
     def take_acknowledged(self) -> tuple[set[int], set[int]]:
         """The messages that the broker has accepted since the last call, and those that it has refused.

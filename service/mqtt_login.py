@@ -9,11 +9,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import PermanentError
+from service.mqtt_client import OversizedError
 from service.sections import MqttSection
 from service.yaml_lines import shown
 
-LARGEST_READ = 1024 * 1024
-"""Bytes of a packet that are taken in. MQTT 3.1.1 has no way to say so, and allows for 256 MiB."""
 UNSUPPORTED_PROTOCOL = 0x84
 SESSION_TAKEN_OVER = 0x8E
 REDIRECTS = (0x9C, 0x9D)
@@ -38,38 +37,6 @@ _ENDS = {"Keep alive timeout": "no answer to our pings", "Unspecified error": "c
 
 class MqttError(PermanentError):
     """The connection can never work as configured: a certificate or password file that cannot be read."""
-
-
-class OversizedError(OSError):
-    """Somebody sends a packet that cannot be meant for us."""
-
-
-class Client(paho.Client):
-    """paho's client, which keeps why its socket failed, and takes in no packet larger than `LARGEST_READ`.
-
-    paho tells neither TLS alerts nor the size of a packet before it has read all of it, and reads nothing more when it
-    cannot write. It asks its socket for the rest of a packet in one piece, so here is the place to see all of this.
-    """
-
-    failure: OSError | None = None
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        try:
-            if bufsize > LARGEST_READ:
-                raise OversizedError(f"a packet of {bufsize} bytes")
-            return super()._sock_recv(bufsize)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            self.failure = error
-            raise
-
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        try:
-            return super()._sock_send(buf)
-        except (BrokenPipeError, ConnectionResetError) as error:
-            # The broker has hung up, but why it did may still be there to be read.
-            raise BlockingIOError from error
 
 
 def log_in(client: paho.Client, settings: MqttSection) -> None:

@@ -2,12 +2,15 @@
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from paho.mqtt.client import MQTTMessage
+from paho.mqtt.enums import MessageType
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 
 from service.mqtt_window import Outgoing
+from service.yaml_lines import shown
 
 LARGEST_BYTES = 64 * 1024
 """The largest packet that we want; nothing that is meant for us comes near. MQTT 5 brokers are told."""
@@ -50,15 +53,48 @@ def will_properties() -> Properties:
     return _json(PacketTypes.WILLMESSAGE)
 
 
-def publish_properties(message: Outgoing) -> Properties:
-    """For a message that goes out now."""
+def publish_packet(message: Outgoing, mid: int, *, is_5: bool) -> bytes:
+    """A message that goes out now as a PUBLISH packet (MQTT 5 and 3.1.1, 3.3).
+
+    Args:
+        message: what to send.
+        mid: its message id, for QoS 1.
+        is_5: whether it is a packet of MQTT 5.
+
+    Raises:
+        ValueError: MQTT cannot carry it.
+    """
+    rest = b"".join(
+        (
+            _topic(message.topic),
+            mid.to_bytes(2, "big") if message.qos else b"",
+            _publish_properties(message) if is_5 else b"",
+            message.payload,
+        )
+    )
+    first = MessageType.PUBLISH | message.qos << 1 | message.retain
+    length: bytes = VariableByteIntegers.encode(len(rest))  # type: ignore[no-untyped-call]  # untyped in paho
+    return bytes((first,)) + length + rest
+
+
+@lru_cache
+def _topic(topic: str) -> bytes:
+    name = topic.encode()
+    if not name or set("+#\0") & set(topic):
+        raise ValueError(f"{shown(topic)} is no topic to publish to")
+    return len(name).to_bytes(2, "big") + name
+
+
+def _publish_properties(message: Outgoing) -> bytes:
+    if message.correlation is None and message.expires_at is None:
+        return _JSON
     properties = _json(PacketTypes.PUBLISH)
     if message.correlation is not None:
         properties.CorrelationData = message.correlation
     if message.expires_at is not None:
         # What has expired meanwhile still has to be acknowledged, so that it leaves the outbox.
         properties.MessageExpiryInterval = max(1, round(message.expires_at - time.monotonic()))
-    return properties
+    return _packed(properties)
 
 
 def _json(packet_type: int) -> Properties:
@@ -68,12 +104,11 @@ def _json(packet_type: int) -> Properties:
     return properties
 
 
-def size_in_bytes(message: Outgoing, properties: Properties | None) -> int:
-    """How large the packet will be."""
-    packed = len(properties.pack()) if properties else 0  # type: ignore[no-untyped-call]  # untyped in paho
-    rest = 2 + len(message.topic.encode()) + (2 if message.qos else 0) + packed + len(message.payload)
-    length_bytes = 1 + (rest >= 1 << 7) + (rest >= 1 << 14) + (rest >= 1 << 21)
-    return 1 + length_bytes + rest
+def _packed(properties: Properties) -> bytes:
+    return bytes(properties.pack())  # type: ignore[no-untyped-call]  # untyped in paho
+
+
+_JSON = _packed(_json(PacketTypes.PUBLISH))
 
 
 def incoming(message: MQTTMessage, topic: str) -> Incoming:

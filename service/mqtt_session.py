@@ -15,7 +15,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from service.mqtt_login import Client, OversizedError, log_in, where_is, why_lost, why_refused, why_unanswered
+from service.mqtt_client import Client, OversizedError
+from service.mqtt_login import log_in, where_is, why_lost, why_refused, why_unanswered
 from service.mqtt_packets import (
     LARGEST_BYTES,
     Incoming,
@@ -23,8 +24,7 @@ from service.mqtt_packets import (
     can_be_answered,
     connect_properties,
     incoming,
-    publish_properties,
-    size_in_bytes,
+    publish_packet,
     will_properties,
 )
 from service.mqtt_window import Outgoing, Window
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 NO_LIMIT = 65535
 TICK_S = 1.0
+ROUND_S = 0.001
+"""Acknowledgements come one by one; what follows the first within this time is read with it."""
 GOODBYE_S = 2.0
 MAX_WARNINGS = 100
 _PUBACK_REMEDIES = {
@@ -58,7 +60,7 @@ class Session:
         will: retained, QoS 1.
         window: what to send.
         subscriptions: what to listen to.
-        on_change: called after an acknowledgement.
+        on_change: called after acknowledgements.
         on_accept: called when the broker has accepted us.
         use_3_1_1: speak MQTT 3.1.1.
         subscribe_from: nothing is subscribed to before that time of the monotonic clock, in seconds.
@@ -94,6 +96,8 @@ class Session:
         self._reason: ReasonCode | None = None
         self._properties: Properties | None = None
         self._problem = ""
+        self._answered = False
+        """Something was, since `on_change` was called last."""
         self.accepted_at: float | None = None
         """Seconds of the monotonic clock; None when the broker has not accepted us, or not yet."""
         self.refused_with: int | None = None
@@ -162,29 +166,37 @@ class Session:
         if woken in readable:
             woken.recv(4096)
         if sock in readable or decrypted:
-            self._client.loop_read()
+            self._read()
         if sock in writable:
             self._client.loop_write()
         self._client.loop_misc()
 
+    def _read(self) -> None:
+        if self._window.in_flight > 1:
+            time.sleep(ROUND_S)
+        self._client.read()
+        if self._answered:
+            self._answered = False
+            self._on_change()
+
     def _send(self) -> None:
+        """All that there is room for goes out in one piece."""
+        packets = []
         while self.accepted_at is not None and (message := self._window.take()) is not None:
-            properties = publish_properties(message) if self._is_5 else None
-            size = size_in_bytes(message, properties)
-            if self.largest is not None and size > self.largest:
-                self._cannot_send(message, f"takes {self.largest} bytes at most, and this message has {size}")
-                continue
+            mid = self._client.next_mid()
             try:
-                self._publish(message, properties)
+                packet = publish_packet(message, mid, is_5=self._is_5)
             except ValueError as error:
                 self._cannot_send(message, f"cannot be sent this message ({error})")
-
-    def _publish(self, message: Outgoing, properties: Properties | None) -> None:
-        info = self._client.publish(
-            message.topic, message.payload, qos=message.qos, retain=message.retain, properties=properties
-        )
-        if message.qos:
-            self._window.sent(message, info.mid, time.monotonic())
+                continue
+            if self.largest is not None and len(packet) > self.largest:
+                self._cannot_send(message, f"takes {self.largest} bytes at most, and this message has {len(packet)}")
+                continue
+            if message.qos:
+                self._window.sent(message, mid, time.monotonic())
+            packets.append(packet)
+        if packets:
+            self._client.send(b"".join(packets))
 
     def _cannot_send(self, message: Outgoing, why: str) -> None:
         self._warn(f"broker {self._where} {why}, on topic {shown(message.topic)}: raise its limit")
@@ -204,19 +216,18 @@ class Session:
 
     def _make_client(self, will: Will) -> Client:
         client = Client(
+            self._message_answered,
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if self._is_5 else MQTTProtocolVersion.MQTTv311,
             clean_session=None if self._is_5 else True,
             reconnect_on_failure=False,  # or paho falls back to MQTT 3.1, unasked
         )
-        client.max_inflight_messages_set(0)  # the window has the say
         properties = will_properties() if self._is_5 else None
         client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
         log_in(client, self._settings)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
-        client.on_publish = self._published
         client.on_subscribe = self._subscription_answered
         client.on_message = self._received
         return client
@@ -243,14 +254,14 @@ class Session:
     ) -> None:
         self._reason, self._properties = reason, properties
 
-    def _published(
-        self, _client: paho.Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None
-    ) -> None:
-        if reason.is_failure:
+    def _message_answered(self, mid: int, reason: ReasonCode | None) -> None:
+        refused = False
+        if reason is not None and reason.is_failure:
+            refused = True
             remedy = _PUBACK_REMEDIES.get(reason.value, "see its log")
             self._warn(f"broker {self._where} does not accept a message: {reason}: {remedy}")
-        self._window.answered(mid, accepted=not reason.is_failure)
-        self._on_change()
+        self._window.answered(mid, accepted=not refused)
+        self._answered = True
 
     def _subscription_answered(
         self, _client: paho.Client, _data: Any, mid: int, reasons: list[ReasonCode], _properties: Properties | None

@@ -1,7 +1,7 @@
 """Messages between `publish` and the broker's answer: never more of them in flight than the broker has room for.
 
-paho has a limit of its own, but it cannot follow a broker that lowers it: what was in flight before a reconnect it
-sends again all at once. So paho gets a message only when there is room, and nothing to send again by itself.
+paho has such records of its own, but they cannot follow a broker that lowers its limit: what was in flight before a
+reconnect it sends again all at once.
 """
 
 import threading
@@ -68,6 +68,11 @@ class Window:
             again = [message for message, _ in self._in_flight.values()]
             self._in_flight.clear()
             self._waiting = deque(message for message in (*again, *self._waiting) if message.qos)
+
+    @property
+    def in_flight(self) -> int:
+        """How many QoS 1 messages are."""
+        return len(self._in_flight)
 
     def take(self) -> Outgoing | None:
         """The next message, when there is room for it."""

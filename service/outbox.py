@@ -19,14 +19,14 @@ disk takes it. Until then such a message, and its number, do not survive a power
 One thread uses it, after the one that made it.
 """
 
-import json
 import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from edge.errors import TemporaryError
@@ -175,10 +175,9 @@ class Outbox:
         self, db: sqlite3.Connection, new: Sequence[Message], removed: Collection[int], parts: Mapping[str, int]
     ) -> "Counter[str]":
         evicted = Counter(m.line for m in new if len(m.payload) > self._max_bytes)
-        if removed:
+        for first, last in _ranges(removed):
             sizes = db.execute(
-                "DELETE FROM message WHERE seq IN (SELECT value FROM json_each(?)) RETURNING length(payload)",
-                (json.dumps(list(removed)),),
+                "DELETE FROM message WHERE seq BETWEEN ? AND ? RETURNING length(payload)", (first, last)
             ).fetchall()
             self.count -= len(sizes)
             self._bytes -= sum(size for (size,) in sizes)
@@ -262,3 +261,10 @@ class Outbox:
             f"the outbox cannot be written ({error}): decisions wait in memory and are not safe from a power cut; "
             f"{remedy}"
         )
+
+
+def _ranges(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each row of numbers that follow each other without a gap."""
+    for _, row in groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+        found = [number for _, number in row]
+        yield found[0], found[-1]

@@ -295,6 +295,8 @@ class Publisher:
         self._on_trouble()
 
     def _tell_evicted(self) -> None:
+        if not (self._evicted or self._waiting.evicted):
+            return
         count = sum(self.evicted.values())
         if count > self._told_evicted and self._clock.monotonic_ns() >= self._tell_evicted_ns:
             self._told_evicted = count

@@ -170,6 +170,7 @@ class EngineSection(Section):
     fall_back_to_cpu: bool = False
     cache_dir: FileName = "/var/cache/edgecls"
     tuning: FileName = "/var/lib/edgecls/tuning.json"
+    openvino_dir: FileName | None = None
 
     @classmethod
     def across(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -177,6 +178,8 @@ class EngineSection(Section):
         able = BACKEND_OF.get(device, ())
         if backend in get_args(BackendName) and able and backend not in able:
             yield "device", f"{device} is driven by {' or '.join(able)}, not by {backend}; change one of the two"
+        if device == "ncs2" and "openvino_dir" not in given:
+            yield "device", "ncs2 needs openvino_dir, the folder of an OpenVINO 2022.3.2 (docs/ncs2.md)"
 
 
 class CameraSection(Section):

@@ -100,6 +100,7 @@ class Sender:
             self._start_over = False
             self.begin_again()
         skipped = self.in_flight.union(acknowledged)
+        before = room
         while room > 0 and (message := self._next(skipped, in_memory)):
             try:
                 if not self._send(message):
@@ -109,6 +110,8 @@ class Sender:
                 self._tell_once(f"line {message.line}: a decision is given up: MQTT cannot carry it ({error})")
                 hopeless.append(message)
             self._sent_up_to = message.seq
+        if room < before:
+            self._connection.send()
         return hopeless
 
     def _next(self, skipped: set[int], in_memory: Mapping[int, Message]) -> Message | None:
@@ -119,14 +122,15 @@ class Sender:
                     return message
                 self._sent_up_to = max(self._sent_up_to, message.seq)
                 self._ahead.popleft()
-            self._ahead.extend(self._outbox.after(self._sent_up_to, READ_AHEAD))
+            if self._sent_up_to < self._outbox.last_seq:
+                self._ahead.extend(self._outbox.after(self._sent_up_to, READ_AHEAD))
             if not self._ahead:
                 break
         return next((m for seq, m in in_memory.items() if seq > self._sent_up_to and seq not in skipped), None)
 
     def _send(self, message: Message) -> bool:
         payload = self._payload(message)
-        mid = self._connection.publish(message.topic, payload, qos=1, correlation=message.correlation)
+        mid = self._connection.publish(message.topic, payload, qos=1, correlation=message.correlation, at_once=False)
         if mid is None:
             return False
         self._in_flight[mid] = message.seq

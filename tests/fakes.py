@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge.errors import EdgeError
-from edge.frame import Frame
+from edge.frame import Frame, Image
 
 
 class FakeClock:
@@ -41,14 +41,16 @@ class ScriptedSource:
     def open(self) -> None:
         self.opened += 1
 
-    def read(self) -> Frame | None:
+    def read(self, into: Image | None = None) -> Frame | None:
         if self._next == len(self._script):
             return None
         step = self._script[self._next]
         self._next += 1
         if step is not None:
             raise step
-        return Frame(self._line, self._next - 1, np.full((240, 320, 3), 90, np.uint8), 1)
+        image = np.empty((240, 320, 3), np.uint8) if into is None else into
+        image[...] = 90
+        return Frame(self._line, self._next - 1, image, 1)
 
     def close(self) -> None:
         self.closed += 1

@@ -13,7 +13,7 @@ TOP = "allowed are node, mqtt, outbox, model, engine, lines"
 OF_MQTT = "host, port, username, password_file, tls"
 OF_ENGINE = (
     "backend, device, precision, threads, streams, spinning, optimisation, hint, pinning, fall_back_to_cpu, "
-    "cache_dir, tuning"
+    "cache_dir, tuning, openvino_dir"
 )
 DEVICES = "cpu, gpu, npu, cuda, tensorrt, xnnpack, acl, ncs2"
 OF_LINE = "name, topic, source, model, roi, decide, publish"
@@ -244,6 +244,10 @@ VALUES: list[tuple[str, list[str]]] = [
     (
         BASE + "engine: {backend: openvino, device: cuda}\n",
         ["6: engine.device: cuda is driven by onnxruntime, not by openvino; change one of the two"],
+    ),
+    (
+        BASE + "engine: {device: ncs2}\n",
+        ["6: engine.device: ncs2 needs openvino_dir, the folder of an OpenVINO 2022.3.2 (docs/ncs2.md)"],
     ),
     (BASE + "engine: {spinning: 1}\n", ["6: engine.spinning: must be auto, true or false, not 1"]),
     (BASE + "engine: {streams: 0}\n", ["6: engine.streams: must be auto or a whole number from 1 to 64, not 0"]),

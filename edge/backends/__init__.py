@@ -76,9 +76,18 @@ def load_backend(bundle: Bundle, plan: Plan, settings: EngineSettings) -> Backen
         BackendError: the runtime or the device is not there, or it refuses the model.
         BundleError: the bundle has no such file.
     """
-    _check_device(plan)
     model = bundle.file(plan.precision, plan.backend)
     spec = bundle.manifest.input.spec
+    if (plan.backend, plan.device) == ("openvino", "ncs2"):
+        from edge.backends.ncs2 import Ncs2Backend, Ncs2Settings
+
+        if settings.openvino_dir is None:
+            raise BackendError(
+                "device ncs2 needs engine.openvino_dir, the folder of an OpenVINO 2022.3.2: install it and name it "
+                "(docs/ncs2.md)"
+            )
+        return Ncs2Backend(model, spec, plan, Ncs2Settings(settings.openvino_dir))
+    _check_device(plan)
     cache_dir = _usable(settings.cache_dir)
     try:
         if plan.backend == "onnxruntime":

@@ -37,7 +37,8 @@ class EngineSettings:
         device: what it runs on; `gpu` and `npu` are Intel's, `cuda` and `tensorrt` NVIDIA's.
         precision: which file of the bundle.
         threads: threads inside one inference.
-        streams: how many inferences run at the same time when several lines share the engine.
+        streams: how many inferences run at the same time, each with its threads, when lines share the engine. More wait
+            for their turn in OpenVINO; in ONNX Runtime they share the cores.
         spinning: whether idle threads wait busily for the next inference (ONNX Runtime).
         optimisation: of the graph (ONNX Runtime).
         hint: whether one inference is to be quick, or many together.

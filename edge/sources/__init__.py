@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from edge.clock import Clock
-from edge.frame import Frame
+from edge.frame import Frame, Image
 from edge.sources.camera import CameraSource
 from edge.sources.images import ImagesSource
 from edge.sources.video import VideoSource
@@ -57,8 +57,11 @@ class Source(Protocol):
             SourceNotUsableError: not before somebody changes something.
         """
 
-    def read(self) -> Frame | None:
-        """The next frame, or None at the end. Its image is valid until the next call.
+    def read(self, into: Image | None = None) -> Frame | None:
+        """The next frame, or None at the end. Its image belongs to the caller.
+
+        Args:
+            into: (height, width, 3) uint8: where its image lies afterwards, if it has that size.
 
         Raises:
             BadFrameError: this one cannot be read, the next one may.

@@ -27,7 +27,6 @@ class CameraSource:
         }
         self._clock = clock
         self._capture: cv2.VideoCapture | None = None
-        self._buffer: Image | None = None
         self._seq = 0
 
     def open(self) -> None:
@@ -48,15 +47,14 @@ class CameraSource:
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._capture = capture
 
-    def read(self) -> Frame | None:
+    def read(self, into: Image | None = None) -> Frame | None:
         if self._capture is None:
             raise RuntimeError("read before open")
-        good, image = self._capture.read(self._buffer)
+        good, image = self._capture.read(into)  # a new array when there is none, or of another size
         if not good:
             raise SourceError(f"camera {self._camera} delivers no frames: it was unplugged or has failed")
-        self._buffer = image  # type: ignore[assignment]  # OpenCV's stubs know no dtype; V4L2 frames are uint8 BGR
         seq, self._seq = self._seq, self._seq + 1
-        return Frame(self._line, seq, image, self._clock.now_ns())  # type: ignore[arg-type]  # as above
+        return Frame(self._line, seq, image, self._clock.now_ns())  # type: ignore[arg-type]  # OpenCV's stubs know no dtype; frames are uint8 BGR
 
     def close(self) -> None:
         if self._capture is not None:

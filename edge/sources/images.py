@@ -50,7 +50,7 @@ class ImagesSource:
         if not self._files:
             raise SourceNotUsableError(f"no file matches images: {self._pattern!r}: check the pattern and the folder")
 
-    def read(self) -> Frame | None:
+    def read(self, into: Image | None = None) -> Frame | None:  # noqa: ARG002  # OpenCV decodes images into new memory
         if self._next == len(self._files):
             return None
         seq, self._next = self._next, self._next + 1

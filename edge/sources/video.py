@@ -27,7 +27,6 @@ class VideoSource:
         self.on_demand = not realtime
         self._loop = loop
         self._capture: cv2.VideoCapture | None = None
-        self._buffer: Image | None = None
         self._period_ns = 0
         self._due_ns = 0
         self._seq = 0
@@ -38,10 +37,10 @@ class VideoSource:
             raise SourceNotUsableError(f"video {self._path} does not exist: check the path")
         self._rewind()
 
-    def read(self) -> Frame | None:
+    def read(self, into: Image | None = None) -> Frame | None:
         if self._capture is None:
             raise RuntimeError("read before open")
-        good, image = self._capture.read(self._buffer)
+        good, image = self._capture.read(into)  # a new array when there is none, or of another size
         if not good:
             if self._in_this_pass == 0:
                 raise SourceNotUsableError(
@@ -51,12 +50,11 @@ class VideoSource:
             if not self._loop:
                 return None
             self._rewind()
-            return self.read()
-        self._buffer = image  # type: ignore[assignment]  # OpenCV's stubs know no dtype; decoded video is uint8
+            return self.read(into)
         self._wait_until_due()
         seq, self._seq = self._seq, self._seq + 1
         self._in_this_pass += 1
-        return Frame(self._line, seq, image, self._clock.now_ns())  # type: ignore[arg-type]  # as above
+        return Frame(self._line, seq, image, self._clock.now_ns())  # type: ignore[arg-type]  # OpenCV's stubs know no dtype; frames are uint8 BGR
 
     def close(self) -> None:
         if self._capture is not None:

@@ -1,4 +1,4 @@
-"""How long `emit` takes, and how many decisions per second reach a local mosquitto.
+"""How long `emit` takes, how many decisions per second reach a local mosquitto, and what CPU time each one costs.
 
 By hand: `python tests/benchmarks/bench_outbox.py`. It needs gcc and mosquitto. The disk is the one under the
 temporary directory (TMPDIR).
@@ -10,8 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from delivery import MODEL, TOPIC, decision, deliver  # noqa: E402
 from slow_disk import slow_fsync  # noqa: E402
 
 QUEUE = 1000
+SPEND_RUNS, SPEND_COUNT, SPEND_PACE = 5, 1500, 300.0
 
 
 def time_emits(path: Path, port: int, count: int, per_second: float) -> dict[str, float]:
@@ -69,6 +72,51 @@ def sustain(path: Path, broker: Mosquitto, count: int) -> dict[str, float]:
     return {"decisions": count, "per_second": round(count / seconds), "cpu_us_per_decision": round(cpu / count * 1e6)}
 
 
+def cpu_by_thread() -> dict[str, float]:
+    """CPU seconds so far of the threads that `Publisher` and `MqttConnection` own."""
+    return {
+        thread.name: time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        for thread in threading.enumerate()
+        if thread.name in ("publish", "mqtt") and thread.ident is not None
+    }
+
+
+def spend(path: Path, port: int, count: int, per_second: float | None) -> dict[str, float]:
+    """CPU milliseconds per decision, from `emit` to its acknowledgement; what keeps the pace is not counted.
+
+    Args:
+        path: of the outbox.
+        port: of the broker.
+        count: how many decisions.
+        per_second: their pace; None: as many as go through.
+    """
+    delivery = deliver(path, port, max_bytes=256 * 1024 * 1024)
+    assert delivery.connection.wait_for_the_first(10)
+    emitting_s = 0.0
+    before, begin = cpu_by_thread(), time.perf_counter()
+    for number in range(count):
+        if per_second is not None:
+            time.sleep(max(0.0, begin + number / per_second - time.perf_counter()))
+        while delivery.publisher.backlog > QUEUE:
+            time.sleep(0.001)
+        made = decision()
+        since = time.thread_time()
+        delivery.publisher.emit(made, TOPIC, MODEL)
+        emitting_s += time.thread_time() - since
+    assert delivery.delivered()
+    after = cpu_by_thread()
+    delivery.publisher.stop([], 10)
+    took = {"emit": emitting_s, **{name: after[name] - before[name] for name in sorted(after)}}
+    took["sum"] = sum(took.values())
+    return {f"{name}_ms": seconds / count * 1e3 for name, seconds in took.items()}
+
+
+def spend_often(folder: Path, port: int, count: int, per_second: float | None) -> dict[str, float]:
+    """Medians of some runs."""
+    runs = [spend(folder / f"{per_second}-{number}.db", port, count, per_second) for number in range(SPEND_RUNS)]
+    return {key: round(median(run[key] for run in runs), 4) for key in runs[0]}
+
+
 def receive(count: int, port: int) -> None:
     """The other process: wait for all of them, and say whether they came in order."""
     parts: list[int] = []
@@ -106,6 +154,8 @@ def measure(seconds: float, count: int) -> dict[str, Any]:
             )
             results["emit, 200 ms fsync"] = json.loads(slow.stdout)
             results["sustained"] = sustain(folder / "sustained.db", broker, count)
+            results["CPU at 300/s"] = spend_often(folder, broker.port, SPEND_COUNT, SPEND_PACE)
+            results["CPU at full speed"] = spend_often(folder, broker.port, count // 4, None)
         finally:
             broker.stop()
     return results

@@ -133,3 +133,50 @@ def test_a_camera_that_was_moved_learns_the_new_view() -> None:
     shares = [covered(background.subtract(after)) for _ in range(COVERED_FRAMES + 60)]
     assert shares[COVERED_FRAMES // 2] > 0.9
     assert shares[-1] < 0.1
+
+
+@pytest.mark.parametrize("size", [(320, 240), (640, 480), (1280, 720), (500, 333), (50, 40)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_thinned_out_across_the_travel_a_part_is_found_where_it_was(size: tuple[int, int], axis: int) -> None:
+    background = Background()
+    part = picture((size[0] // 4, size[0] // 2), size=size)
+    for _ in range(8):
+        background.subtract(picture(size=size))
+    whole = background.subtract(part)
+    wanted, seen, pixels = *whole.profile(axis), whole.mask.size
+    shape = background.picture.shape
+    background.thin_out(axis)
+    for _ in range(5):
+        assert covered(background.subtract(picture(size=size))) == 0
+    thin = background.subtract(part)
+    share, strength = thin.profile(axis)
+    assert np.abs(np.flatnonzero(share > 0.05)[[0, -1]] - np.flatnonzero(wanted > 0.05)[[0, -1]]).max() <= 1
+    assert share == pytest.approx(wanted, abs=0.06 if axis == 0 else 0.1)
+    assert strength.max() == pytest.approx(seen.max(), rel=0.1)
+    assert thin.mask.size < pixels or size == (50, 40)
+    assert background.picture.shape == shape
+    assert background.size == (shape[1], shape[0])
+
+
+def test_light_is_followed_thinned_out_and_the_whole_background_shows_it() -> None:
+    background = learnt()
+    background.thin_out(0)
+    for _ in range(3):
+        background.subtract(picture((100, 180), light=1.3))
+        assert np.abs(background.picture.astype(int) - picture(light=1.3)).max() < 12
+
+
+def test_noise_that_halving_takes_out_is_no_part() -> None:
+    """Of a large picture not every pixel is looked at; those that are must suffice to tell a faint part."""
+    rng = np.random.default_rng(1)
+    noise = [rng.normal(0, 6, (720, 1280, 3)).astype(np.float32) for _ in range(4)]
+    background = Background()
+    shown = np.full((720, 1280, 3), 100, np.float32)
+    for n in range(40):
+        background.subtract((shown + noise[n % 4]).astype(np.uint8))
+        if n == 2:
+            background.thin_out(0)
+    shown[200:500, 400:700] += 18
+    share, _ = background.subtract((shown + noise[2]).astype(np.uint8)).profile(0)
+    assert share[105:170].min() > 0.35
+    assert share[:95].max() < 0.05

@@ -51,10 +51,20 @@ def test_loop_begins_again_and_goes_on_counting(tmp_path: Path) -> None:
     assert [frame.seq for frame in frames if frame] == list(range(10))
 
 
-def test_video_writes_into_one_buffer(tmp_path: Path) -> None:
+def test_video_writes_into_the_given_buffer(tmp_path: Path) -> None:
     source = opened(VideoSettings(video(tmp_path / "v.avi"), pace="asap"))
-    addresses = {frame.image.ctypes.data for _ in range(4) if (frame := source.read())}
-    assert len(addresses) == 1
+    buffer = np.zeros((24, 32, 3), np.uint8)
+    addresses = {frame.image.ctypes.data for _ in range(4) if (frame := source.read(buffer))}
+    assert addresses == {buffer.ctypes.data}
+
+
+def test_a_buffer_of_another_size_is_left_alone(tmp_path: Path) -> None:
+    source = opened(VideoSettings(video(tmp_path / "v.avi"), pace="asap"))
+    buffer = np.full((10, 10, 3), 7, np.uint8)
+    frame = source.read(buffer)
+    assert frame is not None
+    assert frame.image.shape == (24, 32, 3)
+    assert (buffer == 7).all()
 
 
 def test_missing_video() -> None:

@@ -202,7 +202,7 @@ def test_offline_is_the_last_word(mosquitto: Mosquitto, tmp_path: Path) -> None:
 def test_a_signal_while_the_engines_are_loaded(mosquitto: Mosquitto, tmp_path: Path, clip: Path) -> None:
     process = start(write_config(tmp_path, mosquitto.port, [endless_line(clip), endless_line(clip, "line2")]))
     assert process.stderr is not None
-    assert "line1: model" in process.stderr.readline()
+    assert "model surface-demo" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 0
 

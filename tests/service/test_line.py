@@ -15,7 +15,7 @@ from edge.deciders import make_decider
 from edge.decision import DecideSettings, Decision
 from edge.engine import Engine
 from edge.errors import BadFrameError, SourceError, SourceNotUsableError
-from edge.frame import Frame
+from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
 from edge.sources import Source
 from service.line import Line
@@ -90,10 +90,10 @@ def test_a_live_source_goes_through_the_mailbox(pipeline: Pipeline) -> None:
 class Crashing(ScriptedSource):
     """Raises something that nobody foresaw, once."""
 
-    def read(self) -> Frame | None:
+    def read(self, into: Image | None = None) -> Frame | None:
         if self.opened == 1:
             raise ValueError("unforeseen")
-        return super().read()
+        return super().read(into)
 
 
 def test_a_live_source_that_crashes_is_opened_again(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:

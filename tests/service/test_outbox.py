@@ -55,6 +55,13 @@ def test_what_was_stored_is_there_when_the_process_is_killed(tmp_path: Path) -> 
     assert (seqs(outbox), outbox.last_part("line1")) == ([1], 1)
 
 
+def test_what_was_acknowledged_out_of_order_leaves_the_others_alone(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    store(outbox, [new(number) for number in range(1, 11)])
+    outbox.update([], {9, 2, 3, 5, 12}, {})
+    assert (seqs(outbox), outbox.count) == ([1, 4, 6, 7, 8, 10], 6)
+
+
 def test_it_is_removed_when_it_was_acknowledged(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     store(outbox, [new(1), new(2), new(3)])

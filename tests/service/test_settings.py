@@ -135,6 +135,7 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
             "fall_back_to_cpu": False,
             "cache_dir": f"{etc}/cache",
             "tuning": "/var/lib/edgecls/tuning.json",
+            "openvino_dir": None,
         },
         "lines": [
             {

@@ -23,7 +23,7 @@ from edge.tuning import Measured, device_key, model_key
 from service.tuning.measure import Failure, measure_in_a_process
 
 COMMAND = [sys.executable, "-m", "service.cli"]
-OTHERS = {"another model": {"another device": {"measured": []}}}
+OTHERS: dict[str, Any] = {"another model": {"another device": {"measured": []}}}
 
 
 def edgecls(*arguments: object) -> "subprocess.CompletedProcess[str]":

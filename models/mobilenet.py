@@ -1,0 +1,90 @@
+"""MobileNetV3-small (Howard et al., "Searching for MobileNetV3", 2019, table 2).
+
+As in the weights that people use today, the squeezed width is a quarter of the expanded one, to the nearest 8, and
+BatchNorm has an epsilon of 0.001.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Kernel, expanded width, outputs, squeeze-and-excite, hard swish (else ReLU), stride.
+BLOCKS = (
+    (3, 16, 16, True, False, 2),
+    (3, 72, 24, False, False, 2),
+    (3, 88, 24, False, False, 1),
+    (5, 96, 40, True, True, 2),
+    (5, 240, 40, True, True, 1),
+    (5, 240, 40, True, True, 1),
+    (5, 120, 48, True, True, 1),
+    (5, 144, 48, True, True, 1),
+    (5, 288, 96, True, True, 2),
+    (5, 576, 96, True, True, 1),
+    (5, 576, 96, True, True, 1),
+)
+STEM, LAST, HIDDEN = 16, 576, 1024
+
+
+def _eighths(width: int) -> int:
+    """The multiple of 8 nearest to `width`, never below 90 % of it."""
+    nearest = max(8, (width + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * width else nearest + 8
+
+
+def _conv(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs, eps=0.001, momentum=0.01),
+    )
+
+
+class _SqueezeExcite(nn.Module):  # type: ignore[misc]  # torch is unchecked
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = _eighths(channels // 4)
+        self.squeeze = nn.Conv2d(channels, squeezed, 1)
+        self.excite = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(x, 1))))
+        return x * F.hardsigmoid(scale)
+
+
+class _Block(nn.Module):  # type: ignore[misc]  # torch is unchecked
+    def __init__(
+        self, inputs: int, size: int, width: int, outputs: int, *, excite: bool, swish: bool, stride: int
+    ) -> None:
+        super().__init__()
+        activation = nn.Hardswish if swish else nn.ReLU
+        layers: list[nn.Module] = []
+        if width != inputs:
+            layers += [_conv(inputs, width, 1), activation()]
+        layers += [_conv(width, width, size, stride, groups=width), activation()]
+        if excite:
+            layers.append(_SqueezeExcite(width))
+        self.layers = nn.Sequential(*layers, _conv(width, outputs, 1))
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layers(x)
+        return x + y if self.residual else y
+
+
+class MobileNetV3Small(nn.Module):  # type: ignore[misc]  # torch is unchecked
+    """Logits (n, labels) of pictures (n, 3, height, width), normalised.
+
+    Args:
+        labels: how many.
+    """
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_conv(3, STEM, 3, 2), nn.Hardswish()]
+        inputs = STEM
+        for size, width, outputs, excite, swish, stride in BLOCKS:
+            layers.append(_Block(inputs, size, width, outputs, excite=excite, swish=swish, stride=stride))
+            inputs = outputs
+        self.body = nn.Sequential(*layers, _conv(inputs, LAST, 1), nn.Hardswish())
+        self.head = nn.Sequential(nn.Linear(LAST, HIDDEN), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(HIDDEN, labels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).mean((2, 3)))

@@ -1,0 +1,109 @@
+"""A line at work under `allocations.c`: prints how many large pieces were allocated per run of frames, once warm.
+
+    LD_PRELOAD=allocations.so python frame_path.py VIDEO BUNDLE ENGINE PER file|live NOTHING|PLACE
+
+PLACE is where a copy is made on purpose, so that it can be seen that it would be noticed.
+"""
+
+import ctypes
+import sys
+from pathlib import Path
+from typing import Any
+
+from edge.backends import EngineSettings
+from edge.bundle import load_bundle
+from edge.clock import SystemClock
+from edge.deciders import make_decider
+from edge.decision import DecideSettings
+from edge.engine import Engine
+from edge.frame import Frame, Image
+from edge.pipeline import Pipeline
+from edge.preprocess import Preprocessor, Roi
+from edge.sources.video import VideoSource
+from service.line import Line
+
+LARGE = 64 * 1024
+"""Bytes. Of the pieces on the path of a frame the smallest is the model's input, 76800."""
+WARM, COUNTED = 40, 40
+PIECES = ctypes.CDLL(None)
+PIECES.allocations_start.argtypes = [ctypes.c_size_t]
+PIECES.allocations_stop.restype = ctypes.c_long
+
+
+class Counting(Pipeline):
+    """Counts while so many frames pass, from one frame's inspection to a later one's."""
+
+    frames = 0
+    found: int | None = None
+
+    def inspect(self, frame: Frame) -> Any:
+        self.frames += 1
+        if self.frames == WARM:
+            PIECES.allocations_start(LARGE)
+        decisions = super().inspect(frame)
+        if self.frames == WARM + COUNTED:
+            self.found = PIECES.allocations_stop()
+        return decisions
+
+
+def copy_at(place: str) -> None:
+    """Make every frame be copied once more: at the source, the region, the preprocessor or the decider's look."""
+    if place == "source":
+        read = VideoSource.read
+
+        def read_and_copy(self: VideoSource, into: Image | None = None) -> Frame | None:
+            frame = read(self, into)
+            if frame is not None:
+                frame.image.copy()
+            return frame
+
+        VideoSource.read = read_and_copy  # type: ignore[method-assign]
+    elif place == "roi":
+        view = Roi.view
+        Roi.view = lambda self, image: view(self, image).copy()  # type: ignore[method-assign]
+    elif place == "preprocess":
+        call = Preprocessor.__call__
+
+        def call_and_copy(self: Preprocessor, image: Image) -> None:
+            call(self, image)
+            self.area.copy()
+
+        Preprocessor.__call__ = call_and_copy  # type: ignore[method-assign]
+    else:
+        assert place == "nothing"
+
+
+def main() -> None:
+    video, bundle_path, engine, per, kind, place = sys.argv[1:]
+    copy_at(place if place != "look" else "nothing")
+    bundle = load_bundle(Path(bundle_path))
+    decider = make_decider(DecideSettings(per=per), bundle.manifest.pass_label)  # type: ignore[arg-type]
+    if place == "look":
+        look = decider.look
+        decider.look = lambda region, captured_at_ns: look(region.copy(), captured_at_ns)  # type: ignore[method-assign]
+    pipeline = Counting(
+        slot=Engine(bundle, EngineSettings(backend=engine, threads=2)).slot(),  # type: ignore[arg-type]
+        decider=decider,
+        clock=SystemClock(),
+        roi=Roi(0, 0, 1280, 720),
+    )
+    source = VideoSource("line1", Path(video), SystemClock(), realtime=kind == "live", loop=kind == "live")
+    source.live = kind == "live"
+    line = Line(
+        "line1",
+        source=source,
+        pipeline=pipeline,
+        emit=lambda _decision: None,
+        on_change=lambda _line: None,
+        clock=SystemClock(),
+    )
+    line.start()
+    while line.is_alive and pipeline.found is None:
+        SystemClock().sleep(0.05)
+    line.stop()
+    line.join()
+    print(pipeline.found)
+
+
+if __name__ == "__main__":
+    main()

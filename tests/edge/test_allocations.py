@@ -1,0 +1,62 @@
+"""Once a line runs, nothing frame-sized is allocated per frame, neither by Python nor beneath it: counted in C."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+FRAMES = 90
+
+
+@pytest.fixture(scope="module")
+def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("gcc") is None or not sys.platform.startswith("linux"):
+        pytest.skip("counting needs gcc and glibc; ./install.sh test installs gcc")
+    library = tmp_path_factory.mktemp("counter") / "allocations.so"
+    command = ["gcc", "-shared", "-fPIC", "-O2", "-fno-builtin", "-o", str(library), str(HERE / "allocations.c")]
+    subprocess.run(command, check=True, timeout=60)
+    return library
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parts on a belt, 1280x720, in small packets: what the container hands to the decoder is allocated per frame."""
+    path = tmp_path_factory.mktemp("video") / "belt.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 50, (1280, 720))
+    for number in range(FRAMES):
+        image = np.full((720, 1280, 3), 60, np.uint8)
+        cv2.circle(image, (number * 40 % 1600 - 150, 360), 120, (200, 190, 180), -1)
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def count(counter: Path, *words: object) -> int:
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": str(counter),
+        "PYTHONPATH": str(HERE.parent.parent),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, str(HERE / "frame_path.py"), *map(str, words)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    return int(run.stdout)
+
+
+@pytest.mark.parametrize(
+    "way", ["onnxruntime frame file", "onnxruntime part live", "openvino part file", "openvino frame live"]
+)
+def test_nothing_is_allocated(counter: Path, video: Path, surface_demo: Path, way: str) -> None:
+    assert count(counter, video, surface_demo, *way.split(), "nothing") == 0
+
+
+@pytest.mark.parametrize("place", ["source", "roi", "preprocess", "look"])
+def test_a_single_copy_would_be_noticed(counter: Path, video: Path, surface_demo: Path, place: str) -> None:
+    assert count(counter, video, surface_demo, "onnxruntime", "frame", "file", place) >= 35
