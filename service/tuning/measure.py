@@ -71,7 +71,8 @@ def measure_in_a_process(
         except subprocess.TimeoutExpired:
             return Failure(plan, "hung", f"did not end within {limit_s:g} s")
         finally:
-            process.kill()  # also on Ctrl-C; nothing when it has ended
+            with contextlib.suppress(ProcessLookupError):  # all of it has ended
+                os.killpg(process.pid, signal.SIGKILL)  # also on Ctrl-C, and with what a device needs beside it
             process.wait()
     try:
         answer: dict[str, Any] = json.loads(stdout.splitlines()[-1])
