@@ -56,7 +56,7 @@ class VoteCount:
             return Ruling("review", None, UNSEEN, seen)
         labels = frames[0].classification.labels
         mean = Classification(labels, tuple(np.mean([e.classification.scores for e in frames], axis=0).tolist()))
-        winner = mean.index
+        winner = mean.best
         evidence = max(frames, key=lambda e: e.classification.scores[winner])
         verdict, reason = self._judge.on(mean)
         need, of = self._settings.votes.need, self._settings.votes.of
