@@ -54,8 +54,8 @@ def is_solid(foreground: Foreground) -> bool:
 
 def _longest(occupied: npt.NDArray[np.bool_]) -> int:
     """The length of the longest piece."""
-    edges = np.flatnonzero(np.diff(occupied, prepend=False, append=False))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
+    gaps = np.concatenate(([-1], np.flatnonzero(~occupied), [len(occupied)]))
+    return int((gaps[1:] - gaps[:-1]).max()) - 1
 
 
 @dataclass(slots=True, eq=False)
