@@ -68,6 +68,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="one JSON document per image")
     command.set_defaults(run=_command("classify"))
 
+    _add_measuring(commands)
+
+    command = commands.add_parser("watch", help="what the lines say, live")
+    command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
+    command.add_argument("--config", type=Path, metavar="FILE", help=f"names the broker (default: {DEFAULT_PATH})")
+    command.add_argument("--host", metavar="HOST", help="the broker, without a configuration")
+    command.add_argument("--port", type=int, metavar="PORT", help="its port (default: 1883)")
+    command.add_argument("--json", action="store_true", help="one JSON document per message")
+    command.add_argument("--count", type=int, metavar="N", help="end after N decisions")
+    command.add_argument("--seconds", type=float, metavar="S", help="end after S seconds")
+    command.set_defaults(run=_command("watch"))
+    return parser
+
+
+def _add_measuring(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("bench", help="how fast engines and pipelines are on this device")
     command.add_argument("--model", type=Path, metavar="DIR", help="bundle (default: `model` of the configuration)")
     command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
@@ -81,16 +96,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--from", dest="from_file", type=Path, metavar="FILE", help="show what --json wrote")
     command.set_defaults(run=_command("bench"))
 
-    command = commands.add_parser("watch", help="what the lines say, live")
-    command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
-    command.add_argument("--config", type=Path, metavar="FILE", help=f"names the broker (default: {DEFAULT_PATH})")
-    command.add_argument("--host", metavar="HOST", help="the broker, without a configuration")
-    command.add_argument("--port", type=int, metavar="PORT", help="its port (default: 1883)")
-    command.add_argument("--json", action="store_true", help="one JSON document per message")
-    command.add_argument("--count", type=int, metavar="N", help="end after N decisions")
-    command.add_argument("--seconds", type=float, metavar="S", help="end after S seconds")
-    command.set_defaults(run=_command("watch"))
-    return parser
+    command = commands.add_parser("tune", help="the quickest way to run a model here, measured and kept")
+    command.add_argument("--model", type=Path, metavar="DIR", help="bundle (default: `model` of the configuration)")
+    command.add_argument("--config", type=Path, metavar="FILE", help=f"(default: {DEFAULT_PATH})")
+    command.add_argument(
+        "--for",
+        dest="goal",
+        choices=("latency", "throughput"),
+        default="latency",
+        help="one inference at a time, or many together (default: %(default)s)",
+    )
+    command.add_argument("--max-cores", type=int, metavar="N", help="use at most N cores (default: all)")
+    command.add_argument("--seconds", type=float, default=60.0, metavar="S", help="(default: %(default)g)")
+    command.add_argument("--grid", action="store_true", help="drop nobody: measure all until the time is up")
+    command.add_argument("--output", type=Path, metavar="FILE", help="(default: `engine.tuning`)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.set_defaults(run=_command("tune"))
 
 
 if __name__ == "__main__":

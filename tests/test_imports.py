@@ -16,7 +16,7 @@ LOADED_ON_DEMAND = {
     "service": {
         "amqtt": {"embedded_broker.py"},
         "matplotlib": {"bench/plot.py"},
-        "rich": {"bench/screen.py", "watch/screen.py"},
+        "rich": {"bench/screen.py", "progress.py", "watch/screen.py"},
     },
 }
 """Allowed in the files that wrap it alone, which are imported when they are asked for."""

@@ -7,7 +7,7 @@ from edge.backends import devices
 from edge.backends.plan import BACKEND_OF, BackendName, Device, EngineSettings, Hint, Plan
 from edge.bundle import Bundle, Precision
 from edge.errors import BackendError
-from edge.tuning import Measured, tuned
+from edge.tuning import Measured, best, tuned
 
 MOST_THREADS = 4
 """More threads for one picture gained nothing on any processor that we know."""
@@ -33,18 +33,20 @@ def choose(bundle: Bundle, settings: EngineSettings, *, lines: int, cores: int) 
         BundleError: the bundle has no such precision.
     """
     hint: Hint = settings.hint if settings.hint != "auto" else "throughput" if lines > 1 else "latency"
-    measured = _best(tuned(settings.tuning, bundle), settings, hint) if settings.tuning else None
+    measured = _best(tuned(settings.tuning, bundle), settings, hint, lines) if settings.tuning else None
     if measured is not None:
         return _with_what_is_asked_for(measured.plan, settings, hint), "the quickest that `edgecls tune` measured here"
     backend, device = _backend_and_device(settings)
     precision = settings.precision if settings.precision != "auto" else _precision(bundle, backend, device)
     streams = settings.streams if settings.streams != "auto" else min(lines, cores) if hint == "throughput" else 1
+    # Never spinning: two threads that share a core with other work are two to five times as slow with it, and between
+    # the pictures of a camera they burn up to half a core. Where it helps on cores of its own, `edgecls tune` says so.
     threads = settings.threads if settings.threads != "auto" else max(1, min(cores // streams, MOST_THREADS))
     plan = Plan(backend=backend, device=device, precision=precision, threads=threads, streams=streams, hint=hint)
     return _with_what_is_asked_for(plan, settings, hint), "the rule for devices that were not tuned"
 
 
-def _best(candidates: Sequence[Measured], settings: EngineSettings, hint: Hint) -> Measured | None:
+def _best(candidates: Sequence[Measured], settings: EngineSettings, hint: Hint, lines: int) -> Measured | None:
     """The best of what was measured that does what is asked for."""
     fitting = [
         measured
@@ -54,10 +56,10 @@ def _best(candidates: Sequence[Measured], settings: EngineSettings, hint: Hint) 
             for key in ("backend", "device", "precision", "threads", "streams", "spinning", "optimisation", "pinning")
             for asked in [getattr(settings, key)]
         )
+        # More streams than lines would leave cores without work.
+        and (measured.plan.streams <= lines or settings.streams != "auto")
     ]
-    if hint == "throughput":
-        return max(fitting, key=lambda measured: measured.fps, default=None)
-    return min((m for m in fitting if m.plan.streams == 1), key=lambda measured: measured.p50_ms, default=None)
+    return best(fitting, hint)
 
 
 def _with_what_is_asked_for(plan: Plan, settings: EngineSettings, hint: Hint) -> Plan:

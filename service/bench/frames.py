@@ -1,5 +1,6 @@
 """Frames to measure with: in memory, and a clip."""
 
+import threading
 from pathlib import Path
 
 import cv2
@@ -8,10 +9,14 @@ import numpy.typing as npt
 
 from edge.bundle import Bundle
 from edge.clock import SystemClock
+from edge.errors import EdgeError, SourceError
 from edge.frame import Frame, Image
+from edge.sources import Source
+from edge.sources.mailbox import Mailbox
 
 HD = (1280, 720)
 """Width and height of what a camera gives."""
+FRAME_TIMEOUT_S = 30
 CLIP_FRAMES = 90
 KEPT = 8
 """Frames in memory, shown in turn: 21 MiB at 1280x720, more than most processors' caches hold."""
@@ -37,6 +42,47 @@ class Memory:
 
     def close(self) -> None:
         """They stay."""
+
+
+class Ahead:
+    """A source of a file as the daemon uses it: a thread decodes the next frames while one is inspected."""
+
+    live = False
+    on_demand = True
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._mailbox = Mailbox(keep_all=True)
+        self._thread = threading.Thread()
+
+    def open(self) -> None:
+        self._source.open()
+        self._mailbox.open()
+        self._thread = threading.Thread(target=self._capture, name="capture-bench", daemon=True)
+        self._thread.start()
+
+    def read(self, _into: Image | None = None) -> Frame | None:
+        try:
+            return self._mailbox.take(FRAME_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SourceError(f"the video gave no frame within {FRAME_TIMEOUT_S} s: give another one") from error
+
+    def close(self) -> None:
+        self._mailbox.close()
+        self._thread.join()
+        self._source.close()
+
+    def _capture(self) -> None:
+        while self._mailbox.room():
+            try:
+                frame = self._source.read(self._mailbox.buffer())
+            except EdgeError as error:
+                self._mailbox.fail(error)
+                return
+            if frame is None:
+                self._mailbox.end()
+                return
+            self._mailbox.put(frame)
 
 
 def pictures(bundle: Bundle, size: tuple[int, int]) -> list[Image]:

@@ -25,6 +25,8 @@ from service.bench.report import LOADS, STAGES, Candidate, Load, Percentiles, Re
 ROUNDS = 5
 WARM_UP = {"engine": 2, "model_size": 2, "hd": 2, "video": 20}
 """Frames before each turn that do not count; with a video more, for some have been read ahead by then."""
+SETTLE_S = 0.02
+"""Before each turn: threads of the one before that spin have gone to sleep by then."""
 
 
 @dataclass
@@ -97,6 +99,7 @@ def race(
     for number in range(rounds):
         for contender, load in reversed(everyone) if number % 2 else everyone:
             turns = contender.turns[load]
+            time.sleep(SETTLE_S)
             if load == "engine":
                 turns.rounds.append(engine_turn(contender.run, seconds / rounds, turns.samples))
             else:

@@ -110,7 +110,7 @@ def _video(given: Path | None, bundle: Bundle, folder: Path) -> tuple[str, Sourc
     path = given or folder / "bench.mp4"
     if given is None and not frames.write_clip(bundle, path):
         return "none: OpenCV cannot encode a clip here: give one with --video", None
-    source = make_source("bench", VideoSettings(path, pace="asap", loop=True), SystemClock())
+    source = frames.Ahead(make_source("bench", VideoSettings(path, pace="asap", loop=True), SystemClock()))
     source.open()  # a file that cannot be read is told before anything is measured
     try:
         source.read()
