@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the demo and the tests need, in .venv, and starts them. `./install.sh help` says how.
+# Installs edgecls as a service; or sets up what the demo and the tests need, in .venv, and starts them.
+# `./install.sh help` says how.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -10,12 +11,18 @@ readonly STAMP=.venv/edgecls-setup
 
 usage() {
     cat <<'END'
-Usage: ./install.sh demo [ARGUMENT...]           run the bundled clip through the bundled model, print every message
+Usage: sudo ./install.sh [install] [OPTION...]   install edgecls as a service on this device
+           --deb FILE...                         these packages; without it they are built here
+           --openvino, --no-openvino             with OpenVINO beside ONNX Runtime (default: on x86-64 alone)
+           --no-tune                             do not measure which engine is quickest here
+           --dry-run                             say what would be done
+       sudo ./install.sh uninstall [--purge]     remove it; --purge: with its configuration and data
+       ./install.sh demo [ARGUMENT...]           run the bundled clip through the bundled model, print every message
        ./install.sh test [--slow]                run the linters and the tests; --slow: the long tests too
        ./install.sh test [--slow] ARGUMENT...    run only pytest, with these arguments
        ./install.sh help                         print this
 
-Both set up .venv on first use and install the Debian packages that are missing (as root or with sudo).
+demo and test set up .venv on first use. All install the Debian packages that are missing (as root or with sudo).
 END
 }
 
@@ -24,6 +31,11 @@ say() { printf '%s\n' "$*"; }
 die() {
     printf 'install.sh: %s\n' "$*" >&2
     exit 1
+}
+
+wrong_usage() {
+    printf 'install.sh: %s; ./install.sh help says what there is.\n' "$*" >&2
+    exit 2
 }
 
 # --- Debian packages --------------------------------------------------------------------------------------------------
@@ -56,9 +68,14 @@ missing_for_tests() {
     has strace || say strace # sees what the daemon talks to
 }
 
-# Debian's kernel is fetched and unpacked by the test that boots it; it is not installed.
 missing_for_slow_tests() {
+    # The packages: building and checking them, and a Debian to install them into.
+    has dh || say debhelper
+    has lintian || say lintian
+    has mmdebstrap || say mmdebstrap
+    has systemd-nspawn || say systemd-container
     [[ $(uname -m) == x86_64 ]] || return 0
+    # Debian's kernel is fetched and unpacked by the test that boots it; it is not installed.
     has qemu-system-x86_64 || say qemu-system-x86
     has busybox || say busybox-static
     has cpio || say cpio
@@ -243,16 +260,18 @@ run_tests() {
     say $'\n'"All passed in $SECONDS s"
 }
 
-service() {
-    die "installing as a service is not available in this version; meanwhile run ./install.sh demo," \
-        "or .venv/bin/edgecls run --config FILE."
-}
+# shellcheck source=packaging/install-service.sh
+case ${1-install} in
+    install | uninstall | --[!h]*) source packaging/install-service.sh ;;
+esac
 
 case ${1-install} in
     demo) demo "${@:2}" ;;
     test) run_tests "${@:2}" ;;
-    install | uninstall) service ;;
+    install) install_service "${@:2}" ;;
+    uninstall) uninstall_service "${@:2}" ;;
     help | -h | --help) usage ;;
+    --*) install_service "$@" ;; # without a command it installs
     *)
         usage >&2
         exit 2

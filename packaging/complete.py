@@ -1,0 +1,50 @@
+"""Prints the bash completion of `edgecls`: `python packaging/complete.py > packaging/bash-completion/edgecls`."""
+
+import argparse
+import sys
+
+from service.cli import _parser
+
+_SCRIPT = """\
+# Completion of edgecls in bash. Made by packaging/complete.py.
+_edgecls() {{
+    local command=${{COMP_WORDS[1]}} word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}} words=''
+    if [[ $COMP_CWORD -eq 1 ]]; then
+        words='{commands}'
+    else
+        case "$command $before" in
+{choices}
+        esac
+        case $command in
+{options}
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}}
+# Where nothing fits it is the name of a file.
+complete -o default -F _edgecls edgecls
+"""
+
+
+def script() -> str:
+    """The whole file. Options are offered after a dash, files otherwise, words where there is a choice."""
+    parser = _parser()
+    (found,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
+    choices, options = [], []
+    for name, command in found.choices.items():
+        names: list[str] = []
+        for action in command._actions:  # noqa: SLF001  # argparse has no public way to ask
+            names += [option for option in action.option_strings if option.startswith("--")]
+            if action.choices and action.option_strings:
+                words = " ".join(str(choice) for choice in action.choices)
+                choices.append(f"            '{name} {action.option_strings[-1]}') words='{words}' ;;")
+        options.append(f"            {name}) [[ $word != -* ]] || words='{' '.join(sorted(names))}' ;;")
+    return _SCRIPT.format(
+        commands=" ".join((*found.choices, "--help", "--version")),
+        choices="\n".join(choices),
+        options="\n".join(options),
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(script())
