@@ -1,10 +1,9 @@
 """What the model said about one frame."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+class Classification(NamedTuple):
     """Scores of one frame.
 
     Attributes:
@@ -16,14 +15,14 @@ class Classification:
     scores: tuple[float, ...]
 
     @property
-    def index(self) -> int:
+    def best(self) -> int:
         """Position of the highest score; the first one of equals."""
         return self.scores.index(max(self.scores))
 
     @property
     def label(self) -> str:
         """The label with the highest score."""
-        return self.labels[self.index]
+        return self.labels[self.best]
 
     @property
     def score(self) -> float:

@@ -13,7 +13,7 @@ what the model said. Whenever there is something to tell it has a ruling:
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from edge.classification import Classification
 from edge.frame import Image
@@ -69,8 +69,7 @@ class DecideSettings:
     timeout_s: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One frame that was looked at, and what the model said; milliseconds."""
 
     classification: Classification
@@ -92,8 +91,7 @@ class Seen:
     dwell_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     """What a decider has to tell.
 
     Attributes:
@@ -126,8 +124,7 @@ class Trigger:
     correlation: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A ruling with its line and its time: `total_ms` runs from the capture of the frame at hand to the decision."""
 
     line: str
@@ -191,7 +188,8 @@ class Judge:
 
     def on(self, classification: Classification) -> tuple[Verdict, str]:
         """The verdict, and the reason for a `review`."""
-        label, score = classification.label, classification.score
+        best = classification.best
+        label, score = classification.labels[best], classification.scores[best]
         if label == self.absent_label:
             return "review", "no part is in view"
         threshold = self.thresholds.get(label, self.min_score)

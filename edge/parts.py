@@ -17,7 +17,7 @@ from edge.classification import Classification
 from edge.decision import WHOLE_VIEW, DecideSettings, Evidence, Judge, Ruling, Seen, Subject
 from edge.frame import Image
 from edge.presence import Background
-from edge.tracks import Track, Tracker
+from edge.tracks import Track, Tracker, is_solid
 
 CLEAR_TRAVEL = 0.15
 """The travel is along the axis on which parts have moved by this share of the view, and 3 times as far."""
@@ -56,7 +56,7 @@ class VoteCount:
             return Ruling("review", None, UNSEEN, seen)
         labels = frames[0].classification.labels
         mean = Classification(labels, tuple(np.mean([e.classification.scores for e in frames], axis=0).tolist()))
-        winner = mean.index
+        winner = mean.best
         evidence = max(frames, key=lambda e: e.classification.scores[winner])
         verdict, reason = self._judge.on(mean)
         need, of = self._settings.votes.need, self._settings.votes.of
@@ -96,9 +96,11 @@ class PerPart:
             self._size = size
             self._trackers = [Tracker(size[0]), Tracker(size[1])]
             self._axis = None
+        # On one axis a bar across the belt, a pattern of it that moves, may look as long as a part.
+        counts = self._axis is not None or is_solid(foreground)
         for axis, tracker in enumerate(self._trackers):
             if self._axis in (None, axis):
-                tracker.update(foreground, axis)
+                tracker.update(foreground, axis, counts=counts)
         return self._choose()
 
     def take(self, evidence: Evidence) -> None:

@@ -38,6 +38,9 @@ class Pipeline:
     ) -> None:
         self._slot = slot
         self._labels = slot.engine.bundle.labels
+        # After an inference the processor's caches are full of the model, and what touches little memory is quick:
+        # so this is no numpy, and the records from here to the decision are plain tuples.
+        self._scores = memoryview(slot.scores[0])
         self._decider = decider
         self._clock = clock
         self._roi = roi
@@ -70,7 +73,7 @@ class Pipeline:
 
     def classify(self) -> Classification:
         """The scores that the last inference left, with their labels."""
-        return Classification(self._labels, tuple(self._slot.scores[0].tolist()))
+        return Classification(self._labels, tuple(self._scores.tolist()))
 
     def _evidence(self, frame: Frame, region: Image, subject: Subject) -> Evidence:
         start_ns = self._clock.monotonic_ns()

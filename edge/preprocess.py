@@ -14,6 +14,10 @@ import numpy as np
 from edge.errors import BadFrameError
 from edge.frame import Image
 
+# The cores belong to the engine. OpenCV's own threads wait for work busily and get in its way: beside ONNX Runtime with
+# two threads on two cores a frame of 1280x720 took 12.6 ms with them and 9.8 ms without.
+cv2.setNumThreads(1)
+
 Colour = Literal["BGR", "RGB", "GRAY"]
 Resize = Literal["stretch", "letterbox", "crop"]
 Layout = Literal["NHWC", "NCHW"]

@@ -49,12 +49,16 @@ class Foreground:
 
     def profile(self, axis: int) -> tuple[Plane, Plane]:
         """Along `axis` (0: x, 1: y): the share of the mask that is covered, 0 to 1, and the mean strength."""
-        return _mean(self.mask, axis) / np.float32(255), _mean(self.strength, axis)
+        return self.covered(axis), _mean(self.strength, axis)
+
+    def covered(self, axis: int) -> Plane:
+        """The first of the two alone."""
+        return _mean(self.mask, axis) / np.float32(255)
 
     def girth(self, axis: int) -> Plane:
         """Along `axis`: how far it reaches across, in pixels, times how much it differs there; holes do not count."""
         first, last = (cv2.reduceArgMax(self.mask, axis, lastIndex=last).ravel() for last in (False, True))
-        covered = _mean(self.mask, axis) / 255
+        covered = self.covered(axis)
         differs = np.divide(_mean(self.strength, axis), covered, out=np.zeros_like(covered), where=covered > 0)
         return np.asarray((last + 1 - first) * differs, np.float32)
 

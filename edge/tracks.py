@@ -14,6 +14,7 @@ from statistics import median
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.presence import Foreground, Plane
 
@@ -30,6 +31,8 @@ PATIENCE = 8
 """Frames for which a part may be missed in mid-view before it counts as gone."""
 FORGOTTEN = 30
 """Frames after which something in a place where a part vanished in mid-view is another part: hands are not faster."""
+SOLID = 0.07
+"""Share of the view that something must take up along both axes to be a part while the travel is not known."""
 MORE_THAN_ONE = 1.35
 """So many usual lengths of a part in one piece are two parts that touch."""
 WAIST = 0.9
@@ -42,6 +45,19 @@ REMEMBERED = 4
 """Parts out of view that would be known again if the belt brought them back."""
 
 
+def is_solid(foreground: Foreground) -> bool:
+    """Whether something extends both ways, as a part does and a bar across the belt does not."""
+    return all(
+        _longest(foreground.profile(axis)[0] > THIN) > SOLID * foreground.mask.shape[1 - axis] for axis in (0, 1)
+    )
+
+
+def _longest(occupied: npt.NDArray[np.bool_]) -> int:
+    """The length of the longest piece."""
+    gaps = np.concatenate(([-1], np.flatnonzero(~occupied), [len(occupied)]))
+    return int((gaps[1:] - gaps[:-1]).max()) - 1
+
+
 @dataclass(slots=True, eq=False)
 class Track:
     """One part and where it is.
@@ -50,7 +66,7 @@ class Track:
         low: its end at the smaller coordinate.
         high: one past its end at the larger one.
         entered: the side of the view that it came in by, None when it appeared inside.
-        frames: in how many frames it was seen.
+        frames: in how many frames that count it was seen.
         whole_frames: and in how many of them from end to end.
         missed: frames in a row in which it should have been in view and was not.
         told: its decision has been made.
@@ -133,8 +149,8 @@ class Tracker:
         side: Side = "low" if track.low < EDGE else "high"
         return side != self._way_in(track)
 
-    def update(self, foreground: Foreground, axis: int) -> None:
-        """Follow everything into the next frame."""
+    def update(self, foreground: Foreground, axis: int, *, counts: bool = True) -> None:
+        """Follow everything into the next frame, which `counts` as one that shows what is in it, or does not."""
         covered, strength = foreground.profile(axis)
         self._shift = self._measure_shift(np.where(covered > THIN, strength, 0))
         if self.tracks:
@@ -149,7 +165,7 @@ class Tracker:
             unseen = [track for track in unseen if track not in inside]
             self._fit(stretch, inside)
             self._split(stretch, inside, foreground, axis)
-            self._count(stretch, inside)
+            self._count(stretch, inside, counts=counts)
         for track in unseen:
             track.missed += 1
         self.tracks.sort(key=lambda track: track.low + track.high)
@@ -284,28 +300,29 @@ class Tracker:
 
     def _may_be_two(self, start: int, stop: int, track: Track) -> bool:
         """While no length is known: once it is all in view, and has not been found to be one part before."""
-        return not track.lengths and start >= EDGE and stop <= self._size - EDGE
+        long_enough = stop - start >= 2 * SMALLEST * self._size
+        return long_enough and not track.lengths and start >= EDGE and stop <= self._size - EDGE
 
     def _waist(self, girth: Plane, start: int, stop: int, usual: float, *, came_from_low: bool) -> int | None:
         """Where in [start, stop) two parts touch, None when there is no such place."""
         if usual:
             middle = stop - usual if came_from_low else start + usual
             low, high = round(middle - 0.3 * usual), round(middle + 0.3 * usual)
-            low, high = max(low, start + EDGE), min(high, stop - EDGE)
         else:
             low, high = start + round(0.35 * (stop - start)), stop - round(0.35 * (stop - start))
+        low, high = max(low, start + EDGE), min(high, stop - EDGE)
         if low >= high:
             return None
         cut = low + int(np.argmin(girth[low:high]))
         beside = min(float(girth[start:cut].max()), float(girth[cut:stop].max()))
         return cut if girth[cut] < (WAIST if usual else DEEP_WAIST) * beside else None
 
-    def _count(self, stretch: Stretch, inside: list[Track]) -> None:
+    def _count(self, stretch: Stretch, inside: list[Track], *, counts: bool) -> None:
         for track in inside:
             track.missed = 0
-            track.frames += 1
-            track.whole_frames += self.is_whole(track)
-        if len(inside) == 1 and stretch[0] >= EDGE and stretch[1] <= self._size - EDGE:
+            track.frames += counts
+            track.whole_frames += counts and self.is_whole(track)
+        if counts and len(inside) == 1 and stretch[0] >= EDGE and stretch[1] <= self._size - EDGE:
             inside[0].lengths.append(stretch[1] - stretch[0])
 
     def _let_go(self) -> None:

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -255,7 +255,7 @@ class Line:
             if frame is None or self._source.live:
                 return frame
             # A file's frame has waited for us, not we for it: its time begins now.
-            return replace(frame, captured_at_ns=self._clock.now_ns())
+            return Frame(frame.line, frame.seq, frame.image, self._clock.now_ns(), frame.file)
         return None
 
     def _inspect_all(self, read: Callable[[], Frame | None]) -> None:

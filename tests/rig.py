@@ -95,7 +95,8 @@ def write_images(folder: Path, count: int) -> Path:
 
 
 def start(config: Path, **environment: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "service.cli", "run", "--config", str(config)]
+    # It ends with us: the daemon of a test that fails would work on for ever.
+    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "service.cli", "run", "--config", str(config)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **environment})
 
 

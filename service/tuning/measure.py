@@ -57,32 +57,36 @@ def measure_in_a_process(
     # -I: neither the current folder nor the environment decides what is imported.
     start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from service.tuning.measure import main; main()"
     limit_s = limit_s or seconds * 2 + _LIMIT_S.get(plan.device, _LIMIT_ON_CPU_S)
+    with subprocess.Popen(  # noqa: S603  # ourselves
+        [sys.executable, "-I", "-c", start, json.dumps(job)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Ctrl-C is for us
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            return Failure(plan, "hung", f"did not end within {limit_s:g} s")
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # all of it has ended
+                os.killpg(process.pid, signal.SIGKILL)  # also on Ctrl-C, and with what a device needs beside it
+            process.wait()
     try:
-        done = subprocess.run(  # noqa: S603  # ourselves
-            [sys.executable, "-I", "-c", start, json.dumps(job)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=limit_s,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us
-        )
-    except subprocess.TimeoutExpired:
-        return Failure(plan, "hung", f"did not end within {limit_s:g} s")
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        answer: dict[str, Any] = json.loads(stdout.splitlines()[-1])
         return Failure(plan, **answer["failure"]) if "failure" in answer else Sample(**answer)
     except (IndexError, ValueError, TypeError):
-        return Failure(plan, "crashed", _end_of(done))
+        return Failure(plan, "crashed", _end_of(process.returncode, stderr))
 
 
-def _end_of(done: "subprocess.CompletedProcess[str]") -> str:
-    said = done.stderr.strip().splitlines()
+def _end_of(status: int, stderr: str) -> str:
+    said = stderr.strip().splitlines()
     last = f": {said[-1][:300]}" if said else ""
-    if done.returncode < 0:
-        return f"its process was killed by {signal.Signals(-done.returncode).name}{last}"
-    return f"its process ended with status {done.returncode}{last}"
+    if status < 0:
+        return f"its process was killed by {signal.Signals(-status).name}{last}"
+    return f"its process ended with status {status}{last}"
 
 
 def main() -> None:

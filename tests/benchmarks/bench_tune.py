@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from edge.backends import Plan  # noqa: E402
 from edge.backends.plan import Hint  # noqa: E402
 from edge.tuning import Measured  # noqa: E402
-from service.tuning.race import GOALS, summary, undisturbed  # noqa: E402
+from service.tuning.race import DISTURBED, GOALS, summary, undisturbed  # noqa: E402
 
 MARGIN = 0.02
 
@@ -52,6 +52,8 @@ def judge(entry: dict[str, Any], grid: list[Measured], goal: Hint, number: int) 
 def noise(measured: Measured, goal: Hint) -> float:
     """How much the medians of one half of its processes differ from those of the other."""
     samples = undisturbed(measured.samples)
+    if len(samples) < 2:
+        return float("nan")  # unknown
     odd, even = (summary(measured.plan, samples[start::2]).cost(goal) for start in (0, 1))
     return abs(odd / even - 1)
 
@@ -89,7 +91,10 @@ def main() -> None:
         right = [judge(entry, grid, goal, number) for number, entry in enumerate(kept["runs"], 1)]
         print(f"  {goal}: {sum(right)} of {len(right)} within {MARGIN:.0%} of the best")
     samples = [sample for measured in grid for sample in measured.samples]
-    print(f"  processes disturbed by others: {sum(s.others > 0.15 for s in samples)} of {len(samples)} in the grid")
+    disturbed = sum(sample.others > DISTURBED for sample in samples)
+    if 2 * disturbed > len(samples):
+        print("  NOTHING IS PROVED: other work took cores from most processes; stop it and measure again")
+    print(f"  processes disturbed by others: {disturbed} of {len(samples)} in the grid")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The measuring itself is that of `edgecls bench` (`service/bench`).
 import argparse
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,8 @@ PUBLISHED = ("resnet18", "resnet50", "mobilenetv3-small")
 ROUNDS = 7
 SECONDS = 0.5
 """Of one turn."""
+IDLE_CORES = 0.15
+"""A machine on which other processes take no more than this is idle."""
 
 
 @dataclass
@@ -81,17 +84,31 @@ def main(doc: str | None, measure: Callable[[argparse.Namespace], list[Table]], 
     if args.rounds < 1 or args.seconds <= 0:
         parser.error("--rounds and --seconds must be more than 0")
     logging.disable()
+    others = busy_elsewhere()
     tables = measure(args)
     machine = this_machine()
     if args.json:
         shown = [{"title": one.title, "columns": one.columns, "rows": one.rows, "notes": one.notes} for one in tables]
-        print(json.dumps({"made_at": now(), "machine": machine.versions, "tables": shown}, default=str))
+        print(
+            json.dumps(
+                {"made_at": now(), "machine": machine.versions, "busy_elsewhere": others, "tables": shown}, default=str
+            )
+        )
         return
     for table in tables:
         print(table.text(), end="\n\n")
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
     print(f"{machine.processor}, {machine.cores} cores ({', '.join(machine.instructions)}); {machine.system}")
     print(f"{versions}; {now()}; medians of {args.rounds} rounds of {args.seconds:g} s, in turn.")
+    if others > IDLE_CORES:
+        print(f"DISTURBED: other processes took {others:.2f} cores before it began; these figures say little.")
+
+
+def busy_elsewhere() -> float:
+    """Cores that other processes take, in a second in which this one does nothing."""
+    before = _busy_ticks()
+    time.sleep(1.0)
+    return (_busy_ticks() - before) / os.sysconf("SC_CLK_TCK")
 
 
 def bundle(models: Path, name: str) -> Bundle:
@@ -167,6 +184,11 @@ def h264_clip(given: Path | None, folder: Path, model: Bundle) -> tuple[Path, st
     ]
     subprocess.run(command, check=True)
     return clip, frames.describe(clip)
+
+
+def _busy_ticks() -> int:
+    user, nice, system = Path("/proc/stat").read_text(encoding="ascii").split()[1:4]
+    return int(user) + int(nice) + int(system)
 
 
 def _cell(value: object) -> str:

@@ -1,6 +1,6 @@
 """A line at work under `allocations.c`: prints how many large pieces were allocated per run of frames, once warm.
 
-    LD_PRELOAD=allocations.so python frame_path.py VIDEO BUNDLE ENGINE PER file|live NOTHING|PLACE
+    LD_PRELOAD=allocations.so python frame_path.py VIDEO BUNDLE ENGINE PER file|live NOTHING|PLACE HEIGHT
 
 PLACE is where a copy is made on purpose, so that it can be seen that it would be noticed.
 """
@@ -74,7 +74,7 @@ def copy_at(place: str) -> None:
 
 
 def main() -> None:
-    video, bundle_path, engine, per, kind, place = sys.argv[1:]
+    video, bundle_path, engine, per, kind, place, height = sys.argv[1:]
     copy_at(place if place != "look" else "nothing")
     bundle = load_bundle(Path(bundle_path))
     decider = make_decider(DecideSettings(per=per), bundle.manifest.pass_label)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def main() -> None:
         slot=Engine(bundle, EngineSettings(backend=engine, threads=2)).slot(),  # type: ignore[arg-type]
         decider=decider,
         clock=SystemClock(),
-        roi=Roi(0, 0, 1280, 720),
+        roi=Roi(0, 0, 1280, int(height)),
     )
     source = VideoSource("line1", Path(video), SystemClock(), realtime=kind == "live", loop=kind == "live")
     source.live = kind == "live"

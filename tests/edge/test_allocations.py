@@ -24,27 +24,32 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Parts on a belt, 1280x720, in small packets: what the container hands to the decoder is allocated per frame."""
-    path = tmp_path_factory.mktemp("video") / "belt.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 50, (1280, 720))
+def film(path: Path, height: int, *, stands: bool = False) -> Path:
+    """Parts on a belt in small packets: what the container hands to the decoder is allocated per frame."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 50, (1280, height))
     for number in range(FRAMES):
-        image = np.full((720, 1280, 3), 60, np.uint8)
-        cv2.circle(image, (number * 40 % 1600 - 150, 360), 120, (200, 190, 180), -1)
+        image = np.full((height, 1280, 3), 60, np.uint8)
+        place = 640 if stands else number * 40 % 1600 - 150
+        if number > 3:
+            cv2.circle(image, (place, height // 2), 120, (200, 190, 180), -1)
         writer.write(image)
     writer.release()
     return path
 
 
-def count(counter: Path, *words: object) -> int:
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film(tmp_path_factory.mktemp("video") / "belt.mp4", 720)
+
+
+def count(counter: Path, *words: object, height: int = 720) -> int:
     environment = {
         **os.environ,
         "LD_PRELOAD": str(counter),
         "PYTHONPATH": str(HERE.parent.parent),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, str(HERE / "frame_path.py"), *map(str, words)]
+    command = [sys.executable, str(HERE / "frame_path.py"), *map(str, words), str(height)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
     return int(run.stdout)
@@ -55,6 +60,13 @@ def count(counter: Path, *words: object) -> int:
 )
 def test_nothing_is_allocated(counter: Path, video: Path, surface_demo: Path, way: str) -> None:
     assert count(counter, video, surface_demo, *way.split(), "nothing") == 0
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_nothing_is_allocated_at_4_to_3(counter: Path, surface_demo: Path, tmp_path: Path, stands: bool) -> None:
+    """One channel of the small picture is above the limit there, as long as the travel is not known."""
+    path = film(tmp_path / "belt.mp4", 960, stands=stands)
+    assert count(counter, path, surface_demo, "onnxruntime", "part", "file", "nothing", height=960) == 0
 
 
 @pytest.mark.parametrize("place", ["source", "roi", "preprocess", "look"])

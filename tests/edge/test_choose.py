@@ -75,6 +75,11 @@ def test_what_was_measured_decides(bundle: Bundle, tuning: Path) -> None:
     assert (several.backend, several.streams, several.hint) == ("openvino", 2, "throughput")
 
 
+def test_lines_get_no_more_streams_than_they_can_fill(bundle: Bundle, tuning: Path) -> None:
+    several = plan(bundle, lines=1, tuning=tuning, hint="throughput")
+    assert (several.backend, several.threads, several.streams) == ("openvino", 2, 1)
+
+
 def test_what_was_not_measured_goes_by_the_rule(bundle: Bundle, tuning: Path) -> None:
     assert plan(bundle, tuning=tuning, threads=7) == Plan("onnxruntime", "cpu", "int8", 7)
 

@@ -11,6 +11,7 @@ from edge.deciders import make_decider
 from edge.decision import DecideSettings, Dwell, Ruling
 from edge.frame import Image
 from edge.parts import UNSEEN, PerPart
+from edge.presence import Foreground
 from edge.tracks import SMALLEST, Tracker
 
 Places = Iterator[tuple[int, int]]
@@ -137,6 +138,31 @@ def test_what_is_smaller_than_the_smallest_part_is_none(share: float, decisions:
     length = round(SMALLEST * WIDTH * share)
     belt.run(ride(-40, WIDTH + 20, step=4, length=length))
     assert len(belt.rulings) == decisions
+
+
+def test_bars_across_the_belt_are_no_part_while_the_travel_is_not_known() -> None:
+    """Along the other axis they look as long as a part."""
+    belt = part_line()
+    belt.show(picture(), 20)
+    for shift in range(0, 160, 8):
+        image = picture()
+        for low in (10 + shift, 120 + shift):
+            image[30 + shift // 8 % 2 : 210 + shift // 8 % 2, low : low + 10] = PART
+        belt.show(image)
+    belt.show(picture(), 20)
+    assert belt.rulings == []
+    belt.run(passing())
+    assert verdicts(belt.rulings) == ["pass"]
+
+
+def test_a_comb_is_not_cut_into_its_teeth() -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[100:140, 100:200] = 255
+    mask[40:200, 100:200:2] = 255
+    tracker = Tracker(WIDTH)
+    tracker.update(Foreground(mask, mask), 0)
+    assert len(tracker.tracks) > 1
+    assert all(track.length >= 0.7 * SMALLEST * WIDTH for track in tracker.tracks)
 
 
 def test_a_part_that_is_longer_than_the_view_gets_one_review() -> None:

@@ -1,7 +1,6 @@
 """What is encoded by a shorter way than the standard library's says the same."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from delivery import MODEL, decision
@@ -16,7 +15,7 @@ SECOND = 1_000_000_000
 def test_times_are_told_to_the_microsecond(ns: int) -> None:
     for second in (1, 1_795_000_000, 1_795_000_001):
         at_ns = second * SECOND + ns
-        made = replace(decision(), decided_at_ns=at_ns)
+        made = decision()._replace(decided_at_ns=at_ns)
         told = decision_message(made, node="cell-7", model=MODEL, part=1, message_id="1")
         assert told["ts"] == rfc3339(at_ns)
 
