@@ -173,7 +173,8 @@ class Daemon:
         self._answer_triggers()
         for managed in self._every:
             if managed.line.is_alive:
-                log.error("line %s does not end: going on without it", managed.line.name)
+                name = managed.line.name
+                log.error("line %s does not end: going on without it", name, extra={"line": name})
             if managed.line.triggers is not None:
                 managed.line.triggers.close("edgecls is stopping")
 
@@ -262,7 +263,8 @@ class Daemon:
         now_ns = self._clock.now_ns()
         reply_topic = message.response_topic
         if reply_topic is not None and self._is_ours(reply_topic):
-            log.warning("line %s: a trigger asks for an answer on %s, which is not for answers", line.name, reply_topic)
+            text = "line %s: a trigger asks for an answer on %s, which is not for answers"
+            log.warning(text, line.name, reply_topic, extra={"line": line.name})
             reply_topic = None
         triggers.add(Trigger(now_ns, trigger_id(message.payload), reply_topic, message.correlation))
 

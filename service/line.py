@@ -130,7 +130,7 @@ class Line:
     @property
     def hang(self) -> Hang | None:
         """What one of its threads does for longer than it may; None as long as all is well, and after the end."""
-        return (self._inspecting.hang or self._capturing.hang) if self.is_alive else None
+        return (self._capturing.hang or self._inspecting.hang) if self.is_alive else None
 
     @property
     def counts(self) -> Counts:

@@ -42,16 +42,33 @@ class Hanging:
     def __init__(self) -> None:
         self.free = threading.Event()
         self.free.set()
+        self._hangs = threading.Event()
+
+    def hang(self) -> None:
+        """Returns when a line waits for it."""
+        self._hangs.clear()
+        self.free.clear()
+        assert self._hangs.wait(20)
 
     def load(self, bundle: Bundle, plan: Plan, settings: EngineSettings) -> Backend:
-        backend, free = load_backend(bundle, plan, settings), self.free
+        backend = load_backend(bundle, plan, settings)
+
+        def wait() -> None:
+            if not self.free.is_set():
+                self._hangs.set()
+            self.free.wait()
 
         class Waits:
             plan, labels = backend.plan, backend.labels
 
             def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> Run:
                 run = backend.bind(image, scores)
-                return lambda: (free.wait(), run())[1]
+
+                def run_later() -> None:
+                    wait()
+                    run()
+
+                return run_later
 
             def close(self) -> None:
                 backend.close()
@@ -101,7 +118,7 @@ def test_an_engine_that_hangs_is_noticed(
         assert notified.messages.index("READY=1") < fed
         shown = notified.wait_for_status("line1 inspecting")
         assert "line2 waiting: the source has ended" in notified.messages[shown]
-        engine.free.clear()
+        engine.hang()
         hangs = notified.wait_for_status("line1 hangs: inspecting a frame has not ended for")
         again = notified.wait_for_status("line1 hangs", hangs + 1)
         later = notified.wait_for_status("line1 hangs", again + 1)
@@ -121,7 +138,7 @@ def test_an_engine_that_hangs_does_not_keep_it_from_stopping(
     subscriber = Subscriber(mosquitto.port, "edgecls/#")
     with Running(write_config(tmp_path, mosquitto.port, [endless_line(clip)]), engine) as running:
         notified.wait_for_status("line1 inspecting")
-        engine.free.clear()
+        engine.hang()
         running.stop()
         assert "line line1 does not end: going on without it" in caplog.text
     statuses = subscriber.wait_for("edgecls/cell-7/status", 2)
