@@ -1,7 +1,9 @@
 """install.sh install and uninstall: what it recognises, and that it says what it would do."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -101,16 +103,16 @@ def test_a_package_that_is_no_file_is_told() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not become root")
-def test_without_root_it_stops_before_anything_is_done(tmp_path: Path) -> None:
-    package = tmp_path / "some.deb"
+def test_without_root_it_stops_before_anything_is_done(request: pytest.FixtureRequest) -> None:
+    # Not in the folder of the tests, which only root may enter.
+    checkout = Path(tempfile.mkdtemp(prefix="edgecls-checkout-"))
+    request.addfinalizer(lambda: shutil.rmtree(checkout))
+    checkout.chmod(0o755)
+    package = checkout / "some.deb"
     package.touch()
-    checkout = tmp_path / "checkout"
-    (checkout / "packaging").mkdir(parents=True)
+    (checkout / "packaging").mkdir()
     for name in ("install.sh", "packaging/install-service.sh"):
         (checkout / name).write_bytes((ROOT / name).read_bytes())
-    for folder in (*tmp_path.parents, tmp_path):
-        if folder.name.startswith("pytest-"):
-            folder.chmod(0o755)
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     command = [*nobody, "bash", str(checkout / "install.sh"), "install", "--deb", str(package)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
