@@ -2,15 +2,16 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
 
-def install_sh(*arguments: str, before: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+def install_sh(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [*before, str(ROOT / "install.sh"), *arguments], check=False, capture_output=True, text=True,
+        [str(ROOT / "install.sh"), *arguments], check=False, capture_output=True, text=True,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -101,19 +102,18 @@ def test_a_package_that_is_no_file_is_told() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not become root")
-def test_without_root_it_stops_before_anything_is_done(tmp_path: Path) -> None:
-    package = tmp_path / "some.deb"
-    package.touch()
-    checkout = tmp_path / "checkout"
-    (checkout / "packaging").mkdir(parents=True)
-    for name in ("install.sh", "packaging/install-service.sh"):
-        (checkout / name).write_bytes((ROOT / name).read_bytes())
-    for folder in (*tmp_path.parents, tmp_path):
-        if folder.name.startswith("pytest-"):
-            folder.chmod(0o755)
-    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    command = [*nobody, "bash", str(checkout / "install.sh"), "install", "--deb", str(package)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+def test_without_root_it_stops_before_anything_is_done() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are for nobody else to see
+        checkout = Path(folder)
+        checkout.chmod(0o755)
+        (checkout / "packaging").mkdir()
+        for name in ("install.sh", "packaging/install-service.sh"):
+            (checkout / name).write_bytes((ROOT / name).read_bytes())
+        package = checkout / "some.deb"
+        package.touch()
+        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        command = [*nobody, "bash", str(checkout / "install.sh"), "install", "--deb", str(package)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 1
     assert "needs root" in done.stderr
     assert "Nothing was changed" in done.stderr
