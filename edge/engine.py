@@ -97,6 +97,10 @@ class Engine:
                 self._backend.close()
                 self._backend = None
 
+    def close(self) -> None:
+        """Let go of the model and its device, when no line uses it any more."""
+        self.lose(self.generation)
+
     def _load(self) -> Backend:
         backend = self._load_backend(self.bundle, self.plan, self._settings)
         try:

@@ -5,56 +5,39 @@ capture-LINE        live sources: camera to mailbox
 inspect-LINE        source or mailbox through the pipeline to `emit`
 publish             outbox
 mqtt                the connection to the broker
+reload              while a new configuration is made ready
 embedded-broker     only with `mqtt.host: embedded`
 """
 
 import logging
-import signal
-import threading
-from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import Literal
 
-from systemd import daemon as systemd
-
-from edge.bundle import load_bundle
-from edge.clock import Clock, SystemClock
-from edge.deciders import make_decider
-from edge.decision import Decision, Trigger
-from edge.engine import Engine
+from edge.backends import load_backend
+from edge.clock import Clock
+from edge.decision import Trigger
 from edge.errors import PermanentError
-from edge.pipeline import Pipeline
-from edge.preprocess import Roi
-from edge.sources import make_source
 from edge.trigger import Triggers
-from service.health import LineHealth, temperature_c
+from service.announcer import HEARTBEAT_S, Announcer, topics_of
 from service.line import Line
-from service.line_settings import decide_settings, engine_settings, source_settings
-from service.messages import ModelInfo, encode, health_message, state_message, status_message, trigger_id
+from service.lines import LineMaker, Load, Managed
+from service.messages import trigger_id
 from service.mqtt import Incoming, MqttConnection, Will
+from service.orders import Orders
 from service.outbox import Outbox
-from service.publisher import IN_FLIGHT, Publisher, Retained
-from service.sections import LineSection, Settings
+from service.publisher import IN_FLIGHT, Publisher
+from service.reload import Reload
+from service.sections import Settings
+from service.status import status_text
+from service.systemd import Systemd
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 10
-TTL_S = 3 * HEARTBEAT_S
+LINES_END_S = 5.0
+"""For the frame at hand; a line that takes longer hangs."""
 DRAIN_S = 10.0
 FIRST_CONNECTION_S = 1.0
 TICK_S = 0.2
-
-
-@dataclass(slots=True)
-class _Managed:
-    """A line and what is kept beside it."""
-
-    line: Line
-    health: LineHealth = field(default_factory=LineHealth)
 
 
 class Daemon:
@@ -62,36 +45,49 @@ class Daemon:
 
     Args:
         settings: read and checked.
-        stop: set when it is to end; see `stop_on_signals`.
+        orders: what people ask of it while it runs.
         clock: the time.
+        read: reads and checks the configuration again, for a reload.
+        load: what loads models.
 
     Raises:
         EdgeError: a bundle, an engine, the outbox or a certificate cannot be used.
     """
 
-    def __init__(self, settings: Settings, stop: threading.Event, clock: Clock | None = None) -> None:
-        self._settings = settings
-        self._clock = clock or SystemClock()
-        self._stop = stop
-        self._asked: deque[int] = deque()
-        """When triggers came by SIGUSR1; UTC, nanoseconds."""
-        self._topics = {line.name: line.topic for line in settings.lines}
+    def __init__(
+        self,
+        settings: Settings,
+        orders: Orders,
+        clock: Clock,
+        *,
+        read: Callable[[], Settings],
+        load: Load = load_backend,
+    ) -> None:
+        self._clock = clock
+        self._orders = orders
+        self._read = read
+        self._note = ""
+        """What systemd is told besides the states."""
+        self._hang = ""
+        self._shown: tuple[object, ...] = ()
+        self._reload: Reload | None = None
+        self._systemd = Systemd(clock)
+        self._systemd.status("loading models")
         # Before the engines are loaded: who tries things out has the time to subscribe before the first message.
         self._stop_broker = _start_embedded_broker(settings)
-        lines_of = Counter(settings.model_of(section) for section in settings.lines)
-        bundles = {path: load_bundle(path) for path in lines_of}
-        outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * 1024 * 1024)
-        self._publisher = Publisher(settings.node, outbox, self._clock, [line.name for line in settings.lines])
+        self._outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * 1024 * 1024)
+        self._publisher = Publisher(settings.node, self._outbox, clock, [line.name for line in settings.lines])
+        self._announcer = Announcer(settings.node, self._publisher, clock)
+        offline = self._announcer.status("offline", {line.name: line.topic for line in settings.lines})
         self._connection = MqttConnection(
             settings.mqtt,
             f"edgecls-{settings.node}",
-            Will(self._status_topic, self._status("offline")),
+            Will(self._announcer.status_topic, offline),
             IN_FLIGHT,
             self._publisher.wake,
         )
-        asked = engine_settings(settings.engine)
-        engines = {path: Engine(bundles[path], asked, lines=lines) for path, lines in lines_of.items()}
-        self._lines = [self._make_line(section, engines[settings.model_of(section)]) for section in settings.lines]
+        self._maker = LineMaker(self._publisher, clock, self._state_changed, load)
+        self._lines = self._maker.make(settings, orders.stop)
 
     def run(self) -> int:
         """Inspect until told to stop, or until every source has ended. The exit status: 0, or 1 when something failed.
@@ -101,177 +97,203 @@ class Daemon:
         Raises:
             EdgeError: the embedded broker cannot start.
         """
-        if any(managed.line.triggers for managed in self._lines):
-            signal.signal(signal.SIGUSR1, self._signalled)
-        self._publisher.start(self._connection, self._births, self._outbox_changed)
+        if self._orders.stop.is_set():  # before there was anything to stop
+            self._connection.stop()
+            self._outbox.close()
+            self._stop_broker()
+            return 0
+        self._orders.triggers.clear()  # they came too early for a picture
+        for managed in self._managed:
+            self._listen_to_triggers(managed)
+        self._publisher.start(self._connection, lambda: self._announcer.births(self._managed), self._tell_states)
+        self._systemd.ready()
         # A broker that is there gets the very first decision in time; one that is not holds nothing up.
         self._connection.wait_for_the_first(FIRST_CONNECTION_S)
-        for managed in self._lines:
+        for managed in self._managed:
             managed.line.start()
-        systemd.notify(f"READY=1\nSTATUS=inspecting {len(self._lines)} line(s)")
         try:
             self._watch()
         finally:
-            systemd.notify("STOPPING=1")
-            for managed in self._lines:
-                managed.line.stop()
-            while any(managed.line.is_alive for managed in self._lines):
-                self._answer_triggers()  # a line that hangs must not keep those who wait for an answer
-                self._clock.sleep(TICK_S / 10)
-            for managed in self._lines:
-                managed.line.join()
-            self._answer_triggers()
-            left = self._publisher.stop(self._farewell(), DRAIN_S, patient=lambda: not self._stop.is_set())
+            self._systemd.stopping()
+            self._end_lines()
+            left = self._publisher.stop(self._announcer.farewell(self._managed), DRAIN_S, patient=self._patient)
             self._stop_broker()
-        failed = any(managed.line.failed for managed in self._lines)
+        failed = any(managed.line.failed for managed in self._managed) or self.hangs
         if left:
             log.warning(
                 "%d decisions were not acknowledged by broker %s: they are kept in %s and sent after the next start",
                 left,
                 self._connection.where,
-                self._settings.outbox.path,
+                self._lines.settings.outbox.path,
             )
-        return 1 if failed or (left and not self._stop.is_set()) else 0
+        return 1 if failed or (left and not self._orders.stop.is_set()) else 0
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a thread did not end, so that the process will not end of itself."""
+        preparing = self._reload is not None and self._reload.is_preparing
+        return preparing or any(managed.line.is_alive for managed in self._every)
+
+    @property
+    def _managed(self) -> tuple[Managed, ...]:
+        """The lines that there are to be."""
+        return self._lines.managed
+
+    @property
+    def _every(self) -> list[Managed]:
+        """With those that are on their way out."""
+        leaving = self._reload.leaving if self._reload is not None else []
+        return [*self._managed, *(managed for managed in leaving if managed not in self._managed)]
 
     def _watch(self) -> None:
         """The main thread while the lines work: heartbeats to MQTT and to systemd."""
         next_beat_ns = 0
-        while not self._stop.wait(TICK_S):
-            if self._publisher.is_alive:
-                systemd.notify("WATCHDOG=1")
+        while not self._orders.stop.wait(TICK_S):
+            self._step_reload()
             now_ns = self._clock.monotonic_ns()
-            if now_ns >= next_beat_ns:
+            beats = now_ns >= next_beat_ns
+            if beats:
                 next_beat_ns = now_ns + HEARTBEAT_S * 1_000_000_000
-                for managed in self._lines:
-                    self._publisher.retain(self._state(managed.line))
-                    self._publisher.retain(self._health(managed))
+                for managed in self._managed:
+                    self._announcer.heartbeat(managed)
+            self._feed_the_watchdog()
+            self._tell_systemd(beats)
             self._answer_triggers()
-            if not any(managed.line.is_alive for managed in self._lines):
+            if self._reload is None and not any(managed.line.is_alive for managed in self._managed):
                 return
 
-    def _make_line(self, section: LineSection, engine: Engine) -> _Managed:
-        bundle = engine.bundle
-        decide = decide_settings(section, bundle)
-        decider = make_decider(decide, bundle.manifest.pass_label, bundle.manifest.absent_label)
-        pipeline = Pipeline(
-            slot=engine.slot(),
-            decider=decider,
-            clock=self._clock,
-            roi=Roi(*section.roi) if section.roi else None,
-        )
-        models = {p: ModelInfo(bundle.manifest.name, bundle.manifest.version, p) for p in bundle.precisions}
-        topic = f"{section.topic}/defects"
+    def _end_lines(self) -> None:
+        """After the frame at hand; one that hangs is left behind."""
+        for managed in self._every:
+            managed.line.stop()
+        give_up_ns = self._clock.monotonic_ns() + int(LINES_END_S * 1e9)
+        while any(managed.line.is_alive for managed in self._every) and self._clock.monotonic_ns() < give_up_ns:
+            self._answer_triggers()  # a line that hangs must not keep those who wait for an answer
+            self._clock.sleep(TICK_S / 10)
+        self._answer_triggers()
+        for managed in self._every:
+            if managed.line.is_alive:
+                name = managed.line.name
+                log.error("line %s does not end: going on without it", name, extra={"line": name})
+            if managed.line.triggers is not None:
+                managed.line.triggers.close("edgecls is stopping")
 
-        def emit(decision: Decision) -> None:
-            model = models[engine.precision]
-            if decision.trigger is not None:  # who asks gets an answer, a pass too
-                asked = decision.trigger
-                self._publisher.emit(decision, asked.reply_topic or topic, model, asked.correlation)
-            elif section.publish == "all" or decision.ruling.verdict != "pass":
-                self._publisher.emit(decision, topic, model)
+    def _patient(self) -> bool:
+        """Whether everything is to be sent, however long it takes: nobody waits for the end."""
+        if self._orders.stop.is_set():
+            return False
+        self._systemd.extend(2 * DRAIN_S)
+        return True
 
-        source = make_source(section.name, source_settings(section), self._clock)
-        line = Line(
-            section.name,
-            source=source,
-            pipeline=pipeline,
-            emit=emit,
-            on_change=self._state_changed,
-            clock=self._clock,
-            trigger_timeout_s=decide.timeout_s if decide.per == "trigger" else None,
-        )
-        triggers = line.triggers
+    def _feed_the_watchdog(self) -> None:
+        """Only while all threads are alive, and each gets on or waits for something that may take long."""
+        hanging = [f"line {managed.line.name}: {hang}" for managed in self._every if (hang := managed.line.hang)]
+        if hang := self._publisher.hang:
+            hanging.append(f"thread publish: {hang}")
+        threads = {"publish": self._publisher.is_alive, "mqtt": self._connection.is_alive}
+        hanging += [f"thread {name} has died" for name, alive in threads.items() if not alive]
+        if not hanging:
+            self._systemd.feed()
+        elif not self._hang:
+            log.error("%s: systemd's watchdog is not fed any more, to start edgecls again", "; ".join(hanging))
+        self._hang = "; ".join(hanging)
+
+    def _tell_systemd(self, beats: bool) -> None:
+        """At once when something else happens, and with the heartbeat: figures change all the time."""
+        states = [(m.line.name, m.line.status, m.line.hang is None) for m in self._managed]
+        shown = (states, self._connection.connected, self._publisher.problem, self._note)
+        if beats or shown != self._shown:
+            self._shown = shown
+            self._systemd.status(status_text(self._managed, self._connection, self._publisher, self._note))
+
+    def _step_reload(self) -> None:
+        """One step: a reload must not keep the main thread from what others wait for."""
+        reload = self._reload
+        if reload is None:
+            if self._orders.reload.is_set():
+                self._orders.reload.clear()
+                self._systemd.reloading()
+                log.info("reading the configuration again")
+                self._reload = Reload(self._read, self._maker, self._lines, self._orders.stop)
+            return
+        if reload.is_preparing or self._orders.stop.is_set():
+            return
+        if reload.after is not None and self._lines is not reload.after:
+            self._lines = reload.after
+            self._begin_exchange(reload)
+        if any(managed.line.is_alive for managed in reload.leaving):
+            return
+        self._finish_reload(reload)
+
+    def _begin_exchange(self, reload: Reload) -> None:
+        for managed in reload.leaving:
+            managed.line.stop()
+            if managed.line.triggers is not None:
+                self._connection.unsubscribe(f"{managed.section.topic}/trigger")
+        for managed in reload.arriving:
+            self._listen_to_triggers(managed)  # those that come from now on wait for the new line
+
+    def _finish_reload(self, reload: Reload) -> None:
+        topics = set(topics_of(self._managed).values())
+        for managed in reload.leaving:
+            if managed.section.topic not in topics:
+                self._announcer.removed(managed)
+            if managed.line.triggers is not None:
+                managed.line.triggers.close(f"line {managed.line.name} has ended")
+        for managed in reload.arriving:
+            managed.line.start()
+            self._announcer.state(managed)
+        self._announcer.online(self._managed)
+        reload.finish()
+        for problem in reload.problems:
+            log.error("%s", problem)
+        self._note = reload.outcome if reload.problems or reload.later else ""
+        log.log(logging.ERROR if reload.problems else logging.INFO, "%s", reload.outcome)
+        self._systemd.ready()
+        self._reload = None
+
+    def _listen_to_triggers(self, managed: Managed) -> None:
+        triggers, line = managed.line.triggers, managed.line
         if triggers is not None:
-            self._connection.subscribe(
-                f"{section.topic}/trigger", lambda message: self._triggered(triggers, line, message)
-            )
-        return _Managed(line)
+            topic = f"{managed.section.topic}/trigger"
+            self._connection.subscribe(topic, lambda message: self._triggered(triggers, line, message))
 
     def _triggered(self, triggers: Triggers, line: Line, message: Incoming) -> None:
         """Somebody asks for a decision. Called in the thread `mqtt`."""
         now_ns = self._clock.now_ns()
         reply_topic = message.response_topic
         if reply_topic is not None and self._is_ours(reply_topic):
-            log.warning("line %s: a trigger asks for an answer on %s, which is not for answers", line.name, reply_topic)
+            text = "line %s: a trigger asks for an answer on %s, which is not for answers"
+            log.warning(text, line.name, reply_topic, extra={"line": line.name})
             reply_topic = None
         triggers.add(Trigger(now_ns, trigger_id(message.payload), reply_topic, message.correlation))
 
-    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked.append(self._clock.now_ns())  # no lock is taken in a signal handler
-
     def _is_ours(self, topic: str) -> bool:
         """Whether others rely on what we say there: an answer must not stand among the states."""
-        kept = {f"{line}/{kind}" for line in self._topics.values() for kind in ("state", "health", "trigger")}
+        lines = topics_of(self._managed).values()
+        kept = {f"{line}/{kind}" for line in lines for kind in ("state", "health", "trigger")}
         return topic in kept or topic.startswith("edgecls/")
 
     def _answer_triggers(self) -> None:
         """Pass on those that came by signal, and answer those whose time is up: the inspecting thread may hang."""
-        asked = [self._asked.popleft() for _ in range(len(self._asked))]
-        for line in (managed.line for managed in self._lines):
+        asked = [self._orders.triggers.popleft() for _ in range(len(self._orders.triggers))]
+        for line in (managed.line for managed in self._every):
             if line.triggers is None:
                 continue
             for received_at_ns in asked:
                 line.triggers.add(Trigger(received_at_ns))
-            if not line.is_alive:
+            if not line.is_alive and line.has_begun:
                 line.triggers.close(f"line {line.name} has ended: {line.status.reason}")
             line.triggers.expire(line.status.reason)
 
-    @property
-    def _status_topic(self) -> str:
-        return f"edgecls/{self._settings.node}/status"
-
-    def _status(self, status: Literal["online", "offline"]) -> bytes:
-        message = status_message(
-            node=self._settings.node,
-            status=status,
-            now_ns=self._clock.now_ns(),
-            version=version("edgecls"),
-            lines=self._topics,
-        )
-        return encode(message)
-
-    def _births(self) -> list[Retained]:
-        status = Retained(self._status_topic, self._status("online"), qos=1)
-        return [status, *(self._state(managed.line) for managed in self._lines)]
-
-    def _farewell(self) -> list[Retained]:
-        states = [self._state(managed.line) for managed in self._lines]
-        return [*states, Retained(self._status_topic, self._status("offline"), qos=1)]
-
-    def _outbox_changed(self) -> None:
-        for managed in self._lines:
-            self._publisher.retain(self._state(managed.line))
+    def _tell_states(self) -> None:
+        for managed in self._managed:
+            self._announcer.state(managed)
 
     def _state_changed(self, line: Line) -> None:
-        self._publisher.retain(self._state(line))
-
-    def _state(self, line: Line) -> Retained:
-        message = state_message(
-            node=self._settings.node,
-            line=line.name,
-            state=line.status.state,
-            reason=line.status.reason or self._publisher.problem,
-            since_ns=line.status.since_ns,
-            now_ns=self._clock.now_ns(),
-            counts=line.counts,
-            evicted=self._publisher.evicted.get(line.name, 0),
-            ttl_s=TTL_S,
-        )
-        return Retained(f"{self._topics[line.name]}/state", encode(message), qos=1, expiry_s=TTL_S)
-
-    def _health(self, managed: _Managed) -> Retained:
-        counts = managed.line.counts
-        message = health_message(
-            node=self._settings.node,
-            line=managed.line.name,
-            now_ns=self._clock.now_ns(),
-            fps=managed.health.fps(counts.frames, self._clock.monotonic_ns()),
-            latency_ms=managed.line.take_latencies(),
-            dropped=counts.dropped,
-            queue=self._publisher.backlog,
-            temperature=temperature_c(),
-        )
-        return Retained(f"{self._topics[managed.line.name]}/health", encode(message), qos=0, expiry_s=TTL_S)
+        for managed in self._every:
+            if managed.line is line:
+                self._announcer.state(managed)
 
 
 def _start_embedded_broker(settings: Settings) -> Callable[[], None]:
@@ -288,17 +310,3 @@ def _start_embedded_broker(settings: Settings) -> Callable[[], None]:
     broker = EmbeddedBroker(settings.mqtt.port_or_default)
     broker.start()
     return broker.stop
-
-
-def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set. To be called from the main thread."""
-    stop = threading.Event()
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        log.info("stopping on %s", signal.Signals(number).name)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a trigger that comes too early must not kill it
-    return stop

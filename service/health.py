@@ -11,6 +11,8 @@ class LineHealth:
     def __init__(self) -> None:
         self._frames = 0
         self._at_ns: int | None = None
+        self.last_fps = 0.0
+        """What `fps` answered last."""
 
     def fps(self, frames: int, now_ns: int) -> float:
         """Frames per second since the last call, 0 on the first.
@@ -21,9 +23,9 @@ class LineHealth:
         """
         before, at_ns = self._frames, self._at_ns
         self._frames, self._at_ns = frames, now_ns
-        if at_ns is None or now_ns <= at_ns:
-            return 0.0
-        return (frames - before) * 1e9 / (now_ns - at_ns)
+        passed_ns = 0 if at_ns is None else now_ns - at_ns
+        self.last_fps = (frames - before) * 1e9 / passed_ns if passed_ns > 0 else 0.0
+        return self.last_fps
 
 
 def temperature_c() -> float | None:

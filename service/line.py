@@ -20,6 +20,7 @@ from edge.pipeline import Pipeline
 from edge.sources import Source
 from edge.sources.mailbox import Mailbox
 from edge.trigger import Triggers
+from service.activity import Activity, Hang
 from service.messages import Counts, LineState
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,11 @@ FRAME_TIMEOUT_S = 5.0
 ENGINE_HELD_S = 30.0
 """An engine that works for so long is loaded again at once when it fails, and not after a pause."""
 TRIGGER_POLL_S = 0.2
+INSPECTION_HANGS_S = 30.0
+SOURCE_HANGS_S = 120.0
+"""Cameras and networks have time-outs of their own, some of them long."""
+LOADING_HANGS_S = 180.0
+"""As long as systemd gives the start, which is mostly loading too."""
 LATENCIES_KEPT = 4096
 
 
@@ -94,6 +100,8 @@ class Line:
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
         self.status = Status("waiting", "starting", clock.now_ns())
         self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
+        self._inspecting = Activity(clock)
+        self._capturing = Activity(clock)
         self.failed = False
         """It ended because something must be mended first."""
 
@@ -110,9 +118,19 @@ class Line:
         self._thread.join()
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it was started, some time."""
+        return self._thread.ident is not None
+
+    @property
     def is_alive(self) -> bool:
         """Whether it still inspects or tries to."""
         return self._thread.is_alive()
+
+    @property
+    def hang(self) -> Hang | None:
+        """What one of its threads does for longer than it may; None as long as all is well, and after the end."""
+        return (self._capturing.hang or self._inspecting.hang) if self.is_alive else None
 
     @property
     def counts(self) -> Counts:
@@ -149,6 +167,7 @@ class Line:
                 # A source that worked for a while starts with the shortest pause again.
                 retry_s = RETRY_S[0] if self._frames > seen else min(retry_s * 2, RETRY_S[1])
                 self._become("fault", str(error))
+                self._inspecting.rests()
                 self._stop.wait(retry_s)
                 continue
             except Exception:
@@ -166,6 +185,7 @@ class Line:
         Raises:
             EdgeError: the source or the engine failed.
         """
+        self._inspecting.does("opening the source", SOURCE_HANGS_S)
         self._source.open()
         try:
             if self._mailbox is None:
@@ -173,9 +193,11 @@ class Line:
             else:
                 self._inspect_captured(self._mailbox)
         finally:
+            self._inspecting.does("closing the source", SOURCE_HANGS_S)
             self._source.close()
 
     def _read(self) -> Frame | None:
+        self._inspecting.does("reading a frame", SOURCE_HANGS_S)
         frame = self._source.read(self._image)
         self._image = frame.image if frame else None
         return frame
@@ -188,10 +210,17 @@ class Line:
             self._inspect_all(lambda: self._take(mailbox))
         finally:
             mailbox.close()
+            self._inspecting.rests()  # a read that does not end is the other thread's
             capture.join()
 
     def _capture(self, mailbox: Mailbox) -> None:
-        while mailbox.room():
+        try:
+            self._read_into(mailbox)
+        finally:
+            self._capturing.rests()
+
+    def _read_into(self, mailbox: Mailbox) -> None:
+        while self._room_in(mailbox):
             try:
                 frame = self._source.read(mailbox.buffer())
             except BadFrameError as error:
@@ -209,8 +238,15 @@ class Line:
                 return
             mailbox.put(frame)
 
+    def _room_in(self, mailbox: Mailbox) -> bool:
+        self._capturing.rests()  # it waits for the inspecting thread, however long that takes
+        there_is = mailbox.room()
+        self._capturing.does("reading a frame", SOURCE_HANGS_S)
+        return there_is
+
     def _take(self, mailbox: Mailbox) -> Frame | None:
         while not self._stop.is_set():
+            self._inspecting.does("waiting for a frame", INSPECTION_HANGS_S)  # it looks up every few seconds
             try:
                 frame = mailbox.take(FRAME_TIMEOUT_S)
             except TimeoutError:
@@ -224,9 +260,11 @@ class Line:
 
     def _inspect_all(self, read: Callable[[], Frame | None]) -> None:
         while not self._stop.is_set():
-            if self.triggers is not None and self._source.on_demand and not self.triggers.wait(TRIGGER_POLL_S):
-                self._become("inspecting", "")  # a frame is taken when somebody asks for it
-                continue
+            if self.triggers is not None and self._source.on_demand:
+                self._inspecting.does("waiting for a trigger", INSPECTION_HANGS_S)
+                if not self.triggers.wait(TRIGGER_POLL_S):
+                    self._become("inspecting", "")  # a frame is taken when somebody asks for it
+                    continue
             try:
                 frame = read()
                 if frame is None:
@@ -241,6 +279,7 @@ class Line:
 
     def _inspect(self, frame: Frame) -> None:
         """One frame; with triggers, only one that somebody waits for is looked at."""
+        self._inspecting.does("inspecting a frame", INSPECTION_HANGS_S)
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
         decisions = self._look_at(frame) if wanted else []
         self._frames += 1
@@ -271,13 +310,16 @@ class Line:
         self._engine_failed_ns = now_ns
         for pause_s in pauses_s:
             self._become("fault", str(error))
+            self._inspecting.rests()
             if self._stop.wait(pause_s):
                 return
+            self._inspecting.does("loading the engine again", LOADING_HANGS_S)
             try:
                 self._pipeline.restore()
             except EngineError as still:
                 error = still
             else:
+                self._inspecting.does("inspecting a frame", INSPECTION_HANGS_S)
                 return
 
     def _answer(self, trigger: Trigger, ruling: Ruling) -> None:
@@ -298,5 +340,6 @@ class Line:
             return
         self.status = Status(state, reason, self._clock.now_ns())
         level = logging.ERROR if state == "fault" else logging.INFO
-        log.log(level, "line %s: %s%s", self.name, state, f": {reason}" if reason else "")
+        fields = {"line": self.name, "state": state}
+        log.log(level, "line %s: %s%s", self.name, state, f": {reason}" if reason else "", extra=fields)
         self._on_change(self)

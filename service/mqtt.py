@@ -101,6 +101,11 @@ class MqttConnection:
         return self._accepted
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs: it does from `start` to `stop`, unless something is badly wrong."""
+        return self._thread.is_alive()
+
+    @property
     def problem(self) -> str:
         """Why there is no connection, in one sentence; empty when there is one."""
         return "" if self._accepted else self._problem
@@ -131,13 +136,19 @@ class MqttConnection:
     def subscribe(self, topic: str, on_message: Callable[[Incoming], None]) -> None:
         """Have `on_message` called, in the thread `mqtt`, for what is sent to `topic` from now on.
 
-        Retained messages are passed over: they are from another time. To be called before `start`.
+        Retained messages are passed over: they are from another time. Whoever was called before is called no more.
 
         Args:
             topic: without wildcards.
             on_message: must not block. What it raises is logged.
         """
         self._subscriptions[topic] = on_message
+        self._wake()
+
+    def unsubscribe(self, topic: str) -> None:
+        """What is sent to `topic` is of no interest any more."""
+        self._subscriptions.pop(topic, None)
+        self._wake()
 
     def publish(
         self,

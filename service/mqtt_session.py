@@ -59,7 +59,7 @@ class Session:
         client_id: `edgecls-` and the node.
         will: retained, QoS 1.
         window: what to send.
-        subscriptions: what to listen to.
+        subscriptions: what to listen to; it may change at any time.
         on_change: called after acknowledgements.
         on_accept: called when the broker has accepted us.
         use_3_1_1: speak MQTT 3.1.1.
@@ -88,7 +88,10 @@ class Session:
         self._window = window
         self._subscriptions = subscriptions
         self._subscribe_from = subscribe_from
-        self._subscribed: dict[int | None, str] | None = None
+        self._listening: set[str] = set()
+        """The topics that the broker was told of."""
+        self._asked: dict[int | None, str] = {}
+        """Message id of a SUBSCRIBE to its topic."""
         self._on_change = on_change
         self._on_accept = on_accept
         self._is_5 = not use_3_1_1
@@ -139,7 +142,7 @@ class Session:
         goodbye_by: float | None = None
         while self._client.socket() is not None and not self._problem:
             now = time.monotonic()
-            if self.accepted_at is not None and self._subscribed is None and now >= self._subscribe_from:
+            if self.accepted_at is not None and now >= self._subscribe_from:
                 self._subscribe()  # before anything is sent: who sees us come may trigger at once
             self._send()
             if ending.is_set() and goodbye_by is None:
@@ -205,14 +208,19 @@ class Session:
             self._on_change()
 
     def _subscribe(self) -> None:
-        self._subscribed = {}
-        for topic in self._subscriptions:
+        if self._listening == self._subscriptions.keys():
+            return
+        wanted = set(self._subscriptions)  # another thread may change it meanwhile
+        for topic in self._listening - wanted:
+            self._client.unsubscribe(topic)
+        for topic in sorted(wanted - self._listening):
             if self._is_5:
                 options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
                 _, mid = self._client.subscribe(topic, options=options)
             else:
                 _, mid = self._client.subscribe(topic, qos=1)
-            self._subscribed[mid] = topic
+            self._asked[mid] = topic
+        self._listening = wanted
 
     def _make_client(self, will: Will) -> Client:
         client = Client(
@@ -266,7 +274,7 @@ class Session:
     def _subscription_answered(
         self, _client: paho.Client, _data: Any, mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        topic = (self._subscribed or {}).get(mid)
+        topic = self._asked.pop(mid, None)
         for reason in reasons:
             if topic is not None and reason.is_failure:
                 self._warn(

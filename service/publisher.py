@@ -17,6 +17,7 @@ import uuid6
 
 from edge.clock import Clock
 from edge.decision import Decision
+from service.activity import Activity, Hang
 from service.messages import ModelInfo, decision_message, encode
 from service.mqtt import MqttConnection
 from service.outbox import Message, Outbox, OutboxWriteError
@@ -38,6 +39,9 @@ REMOVAL_NS = 1_000_000_000
 REMOVALS = 512
 GOODBYE_NS = 1_000_000_000
 TELL_EVICTED_NS = 60_000_000_000
+WAIT_HANGS_S = 30.0
+SENDING_HANGS_S = 300.0
+"""It may have to read what is stored, from a disk that is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Publisher:
         self._drain_ns = 0
         self._patient: Callable[[], bool] = lambda: False
         self._last: list[Retained] = []
+        self._activity = Activity(clock)
         self._thread = threading.Thread(target=self._run, name="publish")
         self.problem = outbox.problem
         """What is wrong with the outbox, one sentence for people; empty when all is well."""
@@ -145,6 +150,11 @@ class Publisher:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def hang(self) -> Hang | None:
+        """What the thread does for longer than it may. It may wait for the disk for ever."""
+        return self._activity.hang
+
     def stop(self, last: list[Retained], timeout_s: float, patient: Callable[[], bool] = lambda: False) -> int:
         """Send what is left, then `last`, and end. Returns how many decisions stay in the outbox.
 
@@ -170,6 +180,7 @@ class Publisher:
     def _run(self) -> None:
         round_ns = 0
         while not self._finished():
+            self._activity.does("waiting for decisions", WAIT_HANGS_S)
             self._say_goodbye_when_done()
             self._woken.wait(self._pause_s())
             early_ns = round_ns + ROUND_NS - self._clock.monotonic_ns()
@@ -178,7 +189,9 @@ class Publisher:
             round_ns = self._clock.monotonic_ns()
             self._woken.clear()
             self._take_acknowledged()
+            self._activity.does("storing decisions", None)
             self._store()
+            self._activity.does("sending decisions", SENDING_HANGS_S)
             if self._connection.connected:
                 self._greet()
                 self._send_retained()

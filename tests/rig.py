@@ -1,6 +1,7 @@
 """A whole daemon under test: its configuration, its process, and somebody who listens to it."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -93,10 +94,10 @@ def write_images(folder: Path, count: int) -> Path:
     return folder
 
 
-def start(config: Path) -> "subprocess.Popen[str]":
+def start(config: Path, **environment: str) -> "subprocess.Popen[str]":
     # It ends with us: the daemon of a test that fails would work on for ever.
     command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "service.cli", "run", "--config", str(config)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **environment})
 
 
 def finish(process: "subprocess.Popen[str]", timeout_s: float = 60) -> tuple[int, str]:

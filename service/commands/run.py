@@ -1,12 +1,28 @@
 """`edgecls run`: the daemon, in the foreground."""
 
 import argparse
+import faulthandler
+import logging
+import os
+import sys
 
-from service.daemon import Daemon, stop_on_signals
+from edge.clock import SystemClock
+from service.daemon import Daemon
+from service.journal import use_the_journal
+from service.orders import orders_by_signal
 from service.settings import load_settings
 
 
 def run(args: argparse.Namespace) -> int:
     """Inspect until told to stop or until every source has ended."""
-    stop = stop_on_signals()  # first, so that a signal while the engines are loaded ends it cleanly, too
-    return Daemon(load_settings(args.config), stop).run()
+    clock = SystemClock()
+    orders = orders_by_signal(clock)  # first, so that a signal while the engines are loaded ends it cleanly, too
+    if sys.stderr is not None:
+        faulthandler.enable()  # SIGABRT, with which systemd's watchdog kills it: where each thread hangs
+    use_the_journal()
+    daemon = Daemon(load_settings(args.config), orders, clock, read=lambda: load_settings(args.config))
+    status = daemon.run()
+    if daemon.hangs:
+        logging.shutdown()
+        os._exit(status)  # the ordinary way out waits for every thread, for ever
+    return status

@@ -1,6 +1,7 @@
 """The NCS2's backend, on the CPU device of the OpenVINO that is installed: the same library interface, no stick."""
 
 import contextlib
+import gc
 import importlib.util
 import logging
 import os
@@ -173,6 +174,7 @@ def test_the_engine_starts_it_again(
     slot.input[0] = bundle.golden_inputs[1]
     slot.infer()
     before = slot.scores.copy()
+    gc.collect()  # of other tests
     files = len(list(Path("/proc/self/fd").iterdir()))
     real = process.COMMAND
     for _ in range(3):
@@ -188,7 +190,7 @@ def test_the_engine_starts_it_again(
         slot.scores[:] = 0
         slot.infer()
         assert np.array_equal(slot.scores, before)
-    assert len(list(Path("/proc/self/fd").iterdir())) == files, "each worker leaves a file open"
+    assert len(list(Path("/proc/self/fd").iterdir())) <= files, "each worker leaves a file open"
     engine.lose(engine.generation)
 
 

@@ -1,6 +1,7 @@
 """install.sh install and uninstall: what it recognises, and that it says what it would do."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -102,18 +103,19 @@ def test_a_package_that_is_no_file_is_told() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not become root")
-def test_without_root_it_stops_before_anything_is_done() -> None:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are for nobody else to see
-        checkout = Path(folder)
-        checkout.chmod(0o755)
-        (checkout / "packaging").mkdir()
-        for name in ("install.sh", "packaging/install-service.sh"):
-            (checkout / name).write_bytes((ROOT / name).read_bytes())
-        package = checkout / "some.deb"
-        package.touch()
-        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-        command = [*nobody, "bash", str(checkout / "install.sh"), "install", "--deb", str(package)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+def test_without_root_it_stops_before_anything_is_done(request: pytest.FixtureRequest) -> None:
+    # Not in the folder of the tests, which only root may enter.
+    checkout = Path(tempfile.mkdtemp(prefix="edgecls-checkout-"))
+    request.addfinalizer(lambda: shutil.rmtree(checkout))
+    checkout.chmod(0o755)
+    package = checkout / "some.deb"
+    package.touch()
+    (checkout / "packaging").mkdir()
+    for name in ("install.sh", "packaging/install-service.sh"):
+        (checkout / name).write_bytes((ROOT / name).read_bytes())
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    command = [*nobody, "bash", str(checkout / "install.sh"), "install", "--deb", str(package)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 1
     assert "needs root" in done.stderr
     assert "Nothing was changed" in done.stderr

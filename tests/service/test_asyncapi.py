@@ -16,7 +16,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from rig import finish, images_line, start, write_config, write_images
 from schemas import NAMES, SCHEMAS, check
 
-from service.daemon import TTL_S
+from service.announcer import TTL_S
 from service.mqtt import KEEPALIVE_S
 
 DOCUMENT = SCHEMAS / "asyncapi.yaml"

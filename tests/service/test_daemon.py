@@ -1,10 +1,7 @@
 """The whole daemon: the installed command in a process of its own, real files, a real mosquitto, a real subscriber."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -309,25 +306,3 @@ def test_a_wrong_configuration_exits_with_78(tmp_path: Path) -> None:
     status, log = finish(start(config))
     assert status == 78
     assert "mqtt.port: must be at least 1, not 0" in log
-
-
-def test_systemd_is_told(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    import socket
-
-    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    told.bind(str(tmp_path / "notify"))
-    told.settimeout(20)
-    config = write_config(tmp_path, mosquitto.port, [images_line(write_images(tmp_path / "images", 2))])
-    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
-    command = [sys.executable, "-m", "service.cli", "run", "--config", str(config)]
-    assert subprocess.run(command, env=environment, cwd=ROOT, check=False, capture_output=True).returncode == 0
-    told.setblocking(False)
-    messages = []
-    while True:
-        try:
-            messages.append(told.recv(1000).decode())
-        except BlockingIOError:
-            break
-    told.close()
-    assert messages[0].startswith("READY=1")
-    assert messages[-1] == "STOPPING=1"

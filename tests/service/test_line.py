@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import ScriptedSource
+from fakes import FakeClock, ScriptedSource
 
 from edge.backends import EngineSettings
 from edge.bundle import load_bundle
@@ -102,6 +102,38 @@ def test_a_live_source_that_crashes_is_opened_again(pipeline: Pipeline, caplog: 
     assert states[-1] == ("waiting", "the source has ended")
     assert not line.failed
     assert "please report it" in caplog.text
+
+
+class Stuck(ScriptedSource):
+    """Does not return from reading until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__([], live=True)
+        self.reading, self.free = threading.Event(), threading.Event()
+
+    def read(self, into: Image | None = None) -> Frame | None:
+        self.reading.set()
+        self.free.wait()
+        return super().read(into)
+
+
+def test_a_source_that_hangs_is_noticed_by_its_line(pipeline: Pipeline) -> None:
+    source, clock = Stuck(), FakeClock()
+    line = Line(
+        "line1",
+        source=source,
+        pipeline=pipeline,
+        emit=lambda _: None,
+        on_change=lambda _: None,
+        clock=clock,
+    )
+    line.start()
+    source.reading.wait()
+    clock.sleep(121)
+    assert str(line.hang) == "reading a frame has not ended for 121 s"
+    source.free.set()
+    line.join()
+    assert line.hang is None, "it has ended"
 
 
 def test_latencies_are_told_once(pipeline: Pipeline) -> None:

@@ -1,0 +1,147 @@
+"""From a configuration to lines that can be started, and to the engines that they share."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.backends import Backend, EngineSettings, Plan
+from edge.bundle import Bundle, load_bundle
+from edge.clock import Clock
+from edge.deciders import make_decider
+from edge.decision import Decision
+from edge.engine import Engine
+from edge.pipeline import Pipeline
+from edge.preprocess import Roi
+from edge.sources import make_source
+from service.health import LineHealth
+from service.line import Line
+from service.line_settings import decide_settings, engine_settings, source_settings
+from service.messages import ModelInfo
+from service.publisher import Publisher
+from service.sections import LineSection, Settings
+
+Load = Callable[[Bundle, Plan, EngineSettings], Backend]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Managed:
+    """A line and what is kept beside it."""
+
+    section: LineSection
+    engine: Engine
+    line: Line
+    health: LineHealth = field(default_factory=LineHealth)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """All that one configuration asks for."""
+
+    settings: Settings
+    engines: Mapping[Path, Engine]
+    """By the path of their bundle."""
+    managed: tuple[Managed, ...]
+
+
+class LineMaker:
+    """Makes lines; it starts none.
+
+    Args:
+        publisher: takes their decisions.
+        clock: the time.
+        on_change: called when the state of a line changes, from the line's own thread.
+        load: what loads models.
+    """
+
+    def __init__(self, publisher: Publisher, clock: Clock, on_change: Callable[[Line], None], load: Load) -> None:
+        self._publisher = publisher
+        self._clock = clock
+        self._on_change = on_change
+        self._load = load
+
+    def make(self, settings: Settings, stop: threading.Event, before: Lines | None = None) -> Lines:
+        """Everything that the configuration asks for. When `stop` is set meanwhile, only a part of it.
+
+        What is the same as before is taken over: a line with its settings and its engine, an engine with its settings
+        and the content of its bundle.
+
+        Args:
+            settings: read and checked.
+            stop: set when there is no need any more.
+            before: what runs now.
+
+        Raises:
+            EdgeError: a bundle or an engine cannot be used, or does not fit a line; nothing is left behind.
+        """
+        engines: dict[Path, Engine] = {}
+        try:
+            for path, count in Counter(settings.model_of(section) for section in settings.lines).items():
+                if stop.is_set():
+                    break
+                engines[path] = self._engine(path, count, settings, before)
+            managed = [
+                self._line(section, engine, before)
+                for section in settings.lines
+                if (engine := engines.get(settings.model_of(section)))
+            ]
+        except BaseException:
+            let_go(engines, before.engines if before else {})
+            raise
+        return Lines(settings, engines, tuple(managed))
+
+    def _engine(self, path: Path, lines: int, settings: Settings, before: Lines | None) -> Engine:
+        bundle = load_bundle(path)
+        running = before.engines.get(path) if before and before.settings.engine == settings.engine else None
+        # model.json has the hash of every other file: when it says the same, all is the same.
+        if running is not None and running.bundle.manifest == bundle.manifest:
+            return running
+        return Engine(bundle, engine_settings(settings.engine), lines=lines, load=self._load)
+
+    def _line(self, section: LineSection, engine: Engine, before: Lines | None) -> Managed:
+        for running in before.managed if before else ():
+            if running.section == section and running.engine is engine and not running.line.failed:
+                return running
+        bundle = engine.bundle
+        decide = decide_settings(section, bundle)
+        decider = make_decider(decide, bundle.manifest.pass_label, bundle.manifest.absent_label)
+        pipeline = Pipeline(
+            slot=engine.slot(),
+            decider=decider,
+            clock=self._clock,
+            roi=Roi(*section.roi) if section.roi else None,
+        )
+        line = Line(
+            section.name,
+            source=make_source(section.name, source_settings(section), self._clock),
+            pipeline=pipeline,
+            emit=self._emit(section, engine),
+            on_change=self._on_change,
+            clock=self._clock,
+            trigger_timeout_s=decide.timeout_s if decide.per == "trigger" else None,
+        )
+        return Managed(section, engine, line)
+
+    def _emit(self, section: LineSection, engine: Engine) -> Callable[[Decision], None]:
+        bundle = engine.bundle
+        models = {p: ModelInfo(bundle.manifest.name, bundle.manifest.version, p) for p in bundle.precisions}
+        topic = f"{section.topic}/defects"
+
+        def emit(decision: Decision) -> None:
+            model = models[engine.precision]
+            if decision.trigger is not None:  # who asks gets an answer, a pass too
+                asked = decision.trigger
+                self._publisher.emit(decision, asked.reply_topic or topic, model, asked.correlation)
+            elif section.publish == "all" or decision.ruling.verdict != "pass":
+                self._publisher.emit(decision, topic, model)
+
+        return emit
+
+
+def let_go(engines: Mapping[Path, Engine], still_used: Mapping[Path, Engine]) -> None:
+    """Close the engines that are not among those that are still used."""
+    kept = {id(engine) for engine in still_used.values()}
+    for engine in engines.values():
+        if id(engine) not in kept:
+            engine.close()
