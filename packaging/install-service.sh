@@ -58,28 +58,20 @@ need_root() {
     exec sudo ./install.sh "$@"
 }
 
-# uninterrupted COMMAND...: what interrupts us is put off until the command has ended, which sees nothing of it. So
-# dpkg is never stopped between two packages.
-uninterrupted() {
-    local interrupted=no status=0
-    trap 'interrupted=yes' INT TERM HUP
-    setsid --wait "$@" || status=$?
-    trap - INT TERM HUP
-    [[ $interrupted == no ]] || die "interrupted; what apt-get had begun is done. Run the same command again."
-    return "$status"
-}
-
-# apt_quietly ARGUMENT...: its chatter matters only when it fails. What the site has edited stays.
+# apt_quietly ARGUMENT...: its chatter matters only when it fails. What the site has edited stays. What interrupts us is
+# put off until apt-get has ended, which sees nothing of it, so that dpkg is never stopped between two packages.
 apt_quietly() {
-    local log
+    local log interrupted=no status=0
     log=$(mktemp)
-    if ! uninterrupted env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 \
-        -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" >"$log" 2>&1; then
-        cat "$log" >&2
-        rm -f "$log"
-        die "apt-get failed; see above."
-    fi
+    trap 'interrupted=yes' INT TERM HUP
+    setsid --wait env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 \
+        -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" \
+        >"$log" 2>&1 || status=$?
+    trap - INT TERM HUP
+    [[ $status -eq 0 ]] || cat "$log" >&2
     rm -f "$log"
+    [[ $interrupted == no ]] || die "interrupted; what apt-get had begun is done. Run the same command again."
+    [[ $status -eq 0 ]] || die "apt-get failed; see above."
 }
 
 # --- install ----------------------------------------------------------------------------------------------------------

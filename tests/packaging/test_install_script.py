@@ -10,9 +10,9 @@ import pytest
 from conftest import ROOT
 
 
-def install_sh(*arguments: str, before: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+def install_sh(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [*before, str(ROOT / "install.sh"), *arguments], check=False, capture_output=True, text=True,
+        [str(ROOT / "install.sh"), *arguments], check=False, capture_output=True, text=True,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
