@@ -39,7 +39,8 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     # A comment that begins with a key shows a setting; without its "# " the file is valid and means the same.
     shown = re.sub(r"(?m)^( *)# (?=( *)[a-z_]+:( |$))", r"\1", packaged)
     assert shown != packaged
-    examples = re.compile(r"(?m)^ *(node|username|password_file|tls|roi|thresholds|openvino_dir):.*\n")  # those that have no default
+    # Those that have no default.
+    examples = re.compile(r"(?m)^ *(node|username|password_file|tls|roi|thresholds|openvino_dir):.*\n")
     assert len(examples.findall(shown)) == 7
     of_triggers = re.compile(r"(?m)^ *timeout_s: .*\n")  # it has no place beside the keys for parts
     (timeout,) = of_triggers.findall(shown)
