@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     if wrong:
         print(f"edgecls tune: {wrong}", file=sys.stderr)
         return WRONG_USAGE
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first may be ignored by who started it
+        signal.signal(number, signal.default_int_handler)
     bundle, settings = _chosen(args)
     output: Path = args.output or settings.tuning or Path(EngineSection().tuning)
     check_writable(output)

@@ -248,6 +248,7 @@ def test_the_correlation_outlives_the_broker(daemon: Daemon, mosquitto: Mosquitt
     plc = Asker(mosquitto.port)
     daemon(line(NO_CAMERA, timeout_s=3))
     plc.ask_for("a", reply_topic=REPLIES, correlation=b"4711").wait_for_publish(10)
+    time.sleep(1)  # the broker has it; the daemon must have it, too
     mosquitto.stop()
     time.sleep(4)  # the time of the trigger is up meanwhile
     mosquitto.start()
