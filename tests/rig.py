@@ -95,8 +95,7 @@ def write_images(folder: Path, count: int) -> Path:
 
 
 def start(config: Path, **environment: str) -> "subprocess.Popen[str]":
-    # It ends with us: the daemon of a test that fails would work on for ever.
-    command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "service.cli", "run", "--config", str(config)]
+    command = [sys.executable, "-m", "service.cli", "run", "--config", str(config)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **environment})
 
 
