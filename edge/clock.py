@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -33,6 +34,11 @@ class SystemClock:
 
 def rfc3339(utc_ns: int) -> str:
     """UTC nanoseconds as RFC 3339 with microseconds and `Z`, e.g. `2026-11-22T03:53:50.123456Z`."""
-    seconds, ns = divmod(utc_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, tz=timezone.utc).replace(microsecond=ns // 1000)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    second, ns = divmod(utc_ns, 1_000_000_000)
+    return f"{_to_the_second(second)}.{ns // 1000:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _to_the_second(utc_s: int) -> str:
+    """Times are told several to a message and many a second: the calendar is asked once for each second."""
+    return datetime.fromtimestamp(utc_s, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")

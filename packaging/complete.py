@@ -29,11 +29,12 @@ complete -o default -F _edgecls edgecls
 def script() -> str:
     """The whole file. Options are offered after a dash, files otherwise, words where there is a choice."""
     parser = _parser()
-    (found,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
+    # argparse has no public way to ask what there is.
+    (found,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001  # as said
     choices, options = [], []
     for name, command in found.choices.items():
         names: list[str] = []
-        for action in command._actions:  # noqa: SLF001  # argparse has no public way to ask
+        for action in command._actions:  # noqa: SLF001  # as said
             names += [option for option in action.option_strings if option.startswith("--")]
             if action.choices and action.option_strings:
                 words = " ".join(str(choice) for choice in action.choices)

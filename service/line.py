@@ -294,13 +294,13 @@ class Line:
 
     def _look_at(self, frame: Frame) -> list[Decision]:
         """What the pipeline decides on it. An engine that fails is waited for, however long it takes."""
-        try:
-            return self._pipeline.inspect(frame)
-        except EngineError as error:
-            self._wait_for_the_engine(error)
-        if self._source.live or self._stop.is_set():
-            return []  # what it shows has long passed
-        return self._look_at(frame)
+        while True:
+            try:
+                return self._pipeline.inspect(frame)
+            except EngineError as error:
+                self._wait_for_the_engine(error)
+            if self._source.live or self._stop.is_set():
+                return []  # what it shows has long passed
 
     def _wait_for_the_engine(self, error: EngineError) -> None:
         now_ns = self._clock.monotonic_ns()

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic_core import to_json
@@ -42,7 +41,7 @@ def decision_message(decision: Decision, *, node: str, model: ModelInfo, part: i
     message: Json = {
         "schema": "edgecls/decision/1",
         "id": message_id,
-        "ts": _time(decision.decided_at_ns),
+        "ts": rfc3339(decision.decided_at_ns),
         "node": node,
         "line": decision.line,
         "part": part,
@@ -67,25 +66,13 @@ def decision_message(decision: Decision, *, node: str, model: ModelInfo, part: i
     return message
 
 
-def _time(utc_ns: int) -> str:
-    """As `rfc3339`, for times that follow each other closely: the calendar is asked once a second."""
-    second, ns = divmod(utc_ns, 1_000_000_000)
-    return f"{_second(second)}{ns // 1000:06d}Z"
-
-
-@lru_cache(maxsize=8)
-def _second(utc_s: int) -> str:
-    """Up to the point before the fraction."""
-    return rfc3339(utc_s * 1_000_000_000)[: -len("000000Z")]
-
-
 def _what_was_seen(evidence: Evidence | None) -> Json:
     if evidence is None:
         return {"label": None, "score": None, "scores": {}, "frame": None}
     classification = evidence.classification
     frame: Json = {
         "seq": evidence.seq,
-        "captured_at": _time(evidence.captured_at_ns),
+        "captured_at": rfc3339(evidence.captured_at_ns),
         "width": evidence.width,
         "height": evidence.height,
     }

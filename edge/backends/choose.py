@@ -12,6 +12,10 @@ from edge.tuning import Measured, best, tuned
 MOST_THREADS = 4
 """More threads for one picture gained nothing on any processor that we know."""
 
+_SWITCHES = ("spinning", "optimisation", "pinning")
+_CHOICES = ("backend", "device", "precision", "threads", "streams", *_SWITCHES)
+"""Keys of the settings and of a plan alike."""
+
 _PREFERRED: dict[Device, tuple[Precision, ...]] = {
     "cpu": ("int8", "fp32", "fp16"),
     "cuda": ("fp16", "fp32", "int8"),  # CUDA computes QDQ in FP32, with the conversions on top
@@ -48,27 +52,19 @@ def choose(bundle: Bundle, settings: EngineSettings, *, lines: int, cores: int) 
 
 def _best(candidates: Sequence[Measured], settings: EngineSettings, hint: Hint, lines: int) -> Measured | None:
     """The best of what was measured that does what is asked for."""
+    asked = {key: value for key in _CHOICES if (value := getattr(settings, key)) != "auto"}
     fitting = [
         measured
         for measured in candidates
-        if all(
-            asked in ("auto", getattr(measured.plan, key))
-            for key in ("backend", "device", "precision", "threads", "streams", "spinning", "optimisation", "pinning")
-            for asked in [getattr(settings, key)]
-        )
+        if all(getattr(measured.plan, key) == value for key, value in asked.items())
         # More streams than lines would leave cores without work.
-        and (measured.plan.streams <= lines or settings.streams != "auto")
+        and (measured.plan.streams <= lines or "streams" in asked)
     ]
     return best(fitting, hint)
 
 
 def _with_what_is_asked_for(plan: Plan, settings: EngineSettings, hint: Hint) -> Plan:
-    asked = {
-        key: value
-        for key in ("spinning", "optimisation", "pinning")
-        for value in [getattr(settings, key)]
-        if value != "auto"
-    }
+    asked = {key: value for key in _SWITCHES if (value := getattr(settings, key)) != "auto"}
     return replace(plan, hint=hint, **asked)
 
 
