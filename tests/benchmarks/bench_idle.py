@@ -27,6 +27,7 @@ ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT)]
 
 from conftest import Mosquitto, a_free_port  # noqa: E402
+from harness import show_figures  # noqa: E402
 
 from edge.backends import EngineSettings  # noqa: E402
 from edge.bundle import load_bundle  # noqa: E402
@@ -153,11 +154,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     options = parser.parse_args()
     results = measure(options.model.resolve(), options.seconds)
-    if options.json:
-        print(json.dumps(results))
-        return
-    for name, figures in results.items():
-        print(f"{name:<12}" + "  ".join(f"{key} {value}" for key, value in figures.items()))
+    show_figures(results, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 from conftest import Mosquitto, a_free_port  # noqa: E402
 from delivery import MODEL, TOPIC, decision, deliver  # noqa: E402
+from harness import show_figures  # noqa: E402
 from slow_disk import slow_fsync  # noqa: E402
 
 QUEUE = 1000
@@ -176,11 +177,7 @@ def main() -> None:
         print(json.dumps(time_emits(options.folder / "slow.db", options.port, options.emits, 100)))
     else:
         results = measure(options.seconds, options.count)
-        if options.json:
-            print(json.dumps(results))
-        else:
-            for name, figures in results.items():
-                print(f"{name:<20}" + "  ".join(f"{key} {value}" for key, value in figures.items()))
+        show_figures(results, as_json=options.json)
 
 
 if __name__ == "__main__":

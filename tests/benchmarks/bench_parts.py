@@ -7,18 +7,17 @@ These are medians of runs that take turns, so that what else the machine does me
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 from belt import FRAME_NS, Belt, passing, picture  # noqa: E402
+from harness import show_figures  # noqa: E402
 
 from edge.backends import EngineSettings  # noqa: E402
 from edge.bundle import load_bundle  # noqa: E402
@@ -67,13 +66,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument("--parts", type=int, default=10, help="how many parts pass at each size (default: %(default)s)")
     options = parser.parse_args()
-    cv2.setNumThreads(1)
     results = {f"{width}x{height}": measure(width, height, options.parts) for width, height in SIZES}
-    if options.json:
-        print(json.dumps(results))
-    else:
-        for name, figures in results.items():
-            print(f"{name:<12}" + "  ".join(f"{key} {value}" for key, value in figures.items()))
+    show_figures(results, as_json=options.json)
 
 
 if __name__ == "__main__":

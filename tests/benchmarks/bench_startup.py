@@ -30,6 +30,7 @@ ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT)]
 
 from conftest import Mosquitto, a_free_port  # noqa: E402
+from harness import show_figures  # noqa: E402
 
 Figures = dict[str, float]
 FRAMES = 50
@@ -162,11 +163,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     options = parser.parse_args()
     results = measure(options.model.resolve(), options.times)
-    if options.json:
-        print(json.dumps(results))
-        return
-    for name, figures in results.items():
-        print(f"{name:<10}" + "  ".join(f"{key} {value}" for key, value in figures.items()))
+    show_figures(results, as_json=options.json)
 
 
 if __name__ == "__main__":

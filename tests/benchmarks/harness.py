@@ -104,6 +104,16 @@ def main(doc: str | None, measure: Callable[[argparse.Namespace], list[Table]], 
         print(f"DISTURBED: other processes took {others:.2f} cores before it began; these figures say little.")
 
 
+def show_figures(results: dict[str, dict[str, float]], *, as_json: bool) -> None:
+    """Figures by name: a line each, or one JSON document."""
+    if as_json:
+        print(json.dumps(results))
+        return
+    width = max(map(len, results))
+    for name, figures in results.items():
+        print(f"{name:<{width}}  " + "  ".join(f"{key} {value}" for key, value in figures.items()))
+
+
 def busy_elsewhere() -> float:
     """Cores that other processes take, in a second in which this one does nothing."""
     before = _busy_ticks()
