@@ -1,0 +1,53 @@
+"""A question that is asked in a process of its own, because the answer may never come, or end the process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class AskError(Exception):
+    """There is no answer; the text says what became of the process."""
+
+
+def ask(module: str, *arguments: str, timeout_s: float) -> dict[str, Any]:
+    """Run a module of ours and take the JSON object that it prints.
+
+    Raises:
+        AskError: it hung, was killed, or printed something else.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    # Where the package is found, and nothing is written beside it.
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    # A session of its own, so that whatever the source has started ends with it.
+    with subprocess.Popen(  # noqa: S603  # this very Python
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            printed, said = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise AskError(f"it does not answer within {timeout_s:g} s") from error
+        finally:
+            _end(process)
+    if process.returncode < 0:
+        raise AskError(f"it was ended by {signal.Signals(-process.returncode).name}")
+    try:
+        answer: dict[str, Any] = json.loads(printed)
+    except ValueError as error:
+        last = said.decode(errors="replace").strip().rpartition("\n")[2]
+        raise AskError(last or f"it ended with exit status {process.returncode}") from error
+    return answer
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """The process, and what it has started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

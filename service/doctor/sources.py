@@ -1,0 +1,84 @@
+"""Each configured source, tried: opened, a frame taken, held against what the line asks for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from service.doctor.case import Case
+from service.doctor.child import AskError, ask
+from service.doctor.finding import Finding, error, note, ok, sentence, warning
+from service.doctor.locks import holders
+from service.sections import CameraSection, LineSection
+
+_TIMEOUT_S = 20.0
+"""Opening, the first frame, and two seconds of reading, on a slow device."""
+_FEWER = 0.8
+"""So much of the frames per second that were asked for is as good as all of them."""
+
+
+def source(case: Case, line: LineSection) -> Iterator[Finding]:
+    """Whether the source of a line delivers what the line needs."""
+    if not case.try_sources:
+        yield note(line.name, "its source was not tried", "leave out --no-sources")
+        return
+    if isinstance(line.source, CameraSection):
+        device = f"/dev/video{line.source.camera}" if isinstance(line.source.camera, int) else line.source.camera
+        for pid, name in holders(Path(device)):
+            if pid == case.daemon_pid:
+                yield ok(line.name, f"its camera is in use by the running daemon (process {pid})")
+            else:
+                text = f"its camera is in use by {name} (process {pid}), and was not tried"
+                yield error(line.name, text, f"end that program: sudo kill {pid}", holder=pid)
+            return
+    try:
+        seen = ask("service.doctor.trial", str(case.config), line.name, timeout_s=_TIMEOUT_S)
+    except AskError as reason:
+        text = f"its source cannot be tried: {reason}"
+        yield error(line.name, text, "plug the camera in again, or convert the file; then try again")
+        return
+    if "error" in seen:
+        yield error(line.name, *sentence(seen["error"]))
+        return
+    yield _delivers(line, seen)
+    yield from _as_asked(line, seen)
+    yield from _region(line, seen)
+
+
+def _delivers(line: LineSection, seen: dict[str, object]) -> Finding:
+    fps = f" at {seen['fps']:g} fps" if seen["fps"] else ""
+    text = f"its source delivers {seen['width']}x{seen['height']}{fps}, the first frame after {seen['first_frame_s']} s"
+    if seen["bad_frames"]:
+        remedy = "see what is wrong with them in the log: journalctl -u edgecls"
+        return warning(line.name, f"{text}; {seen['bad_frames']} frames could not be read", remedy, **seen)
+    return ok(line.name, text, **seen)
+
+
+def _as_asked(line: LineSection, seen: dict[str, object]) -> Iterator[Finding]:
+    """A camera takes what it can of width, height and fps, and says nothing."""
+    if not isinstance(line.source, CameraSection):
+        return
+    asked = {"width": line.source.width, "height": line.source.height}
+    if any(wanted not in (None, seen[key]) for key, wanted in asked.items()):
+        wanted = f"{asked['width'] or 'any'}x{asked['height'] or 'any'}"
+        text = f"{wanted} was asked for, and the camera gives {seen['width']}x{seen['height']}"
+        yield warning(line.name, text, "set width and height to a size of its list: edgecls doctor --section cameras")
+    fps, asked_fps = seen["fps"], line.source.fps
+    if isinstance(fps, float) and asked_fps and fps < _FEWER * asked_fps:
+        text = f"{asked_fps:g} fps were asked for, and the camera gives {fps:g}"
+        yield warning(
+            line.name, text, "give it more light, or set fps to one of its list: edgecls doctor --section cameras"
+        )
+
+
+def _region(line: LineSection, seen: dict[str, object]) -> Iterator[Finding]:
+    if line.roi is None:
+        return
+    x, y, width, height = line.roi
+    frame = f"{seen['width']}x{seen['height']}"
+    if x + width <= int(str(seen["width"])) and y + height <= int(str(seen["height"])):
+        yield ok(line.name, f"its roi {line.roi} fits into {frame}")
+    else:
+        yield error(
+            line.name,
+            f"its roi {line.roi} does not fit into {frame}",
+            f"set roi inside [0, 0, {frame.replace('x', ', ')}]",
+        )
