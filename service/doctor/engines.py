@@ -36,7 +36,8 @@ def runtime(case: Case, name: BackendName) -> Iterator[Finding]:
         yield (error if wanted else note)(name, text, _INSTALL[name])
         return
     devices = ", ".join(told["devices"]) or "none"
-    yield ok(name, f"{told['version']}, devices: {devices}", **told)
+    release = str(told["version"]).partition("-")[0]  # OpenVINO's goes on with the commit
+    yield ok(name, f"{release}, devices: {devices}", **told)
 
 
 def stick(case: Case) -> Iterator[Finding]:

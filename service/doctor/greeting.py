@@ -46,12 +46,13 @@ class Welcome:
     limits: dict[str, int] = field(default_factory=dict)
 
 
-def greet(settings: MqttSection, topics: list[str]) -> Welcome:
+def greet(settings: MqttSection, topics: list[str], timeout_s: float = TIMEOUT_S) -> Welcome:
     """Connect with MQTT 5, with 3.1.1 where that is all the broker knows, and subscribe for a moment.
 
     Args:
         settings: where the broker is and how to log in.
         topics: what to subscribe to, without wildcards.
+        timeout_s: for each answer.
 
     Raises:
         OSError, UnicodeError: there is no connection.
@@ -60,10 +61,10 @@ def greet(settings: MqttSection, topics: list[str]) -> Welcome:
     """
     if settings.host != "embedded":
         try:
-            return _Greeting(settings, topics, is_5=True).run()
+            return _Greeting(settings, topics, timeout_s, is_5=True).run()
         except _TooNewError:
             pass
-    return _Greeting(settings, topics, is_5=False).run()
+    return _Greeting(settings, topics, timeout_s, is_5=False).run()
 
 
 class _TooNewError(Exception):
@@ -71,9 +72,10 @@ class _TooNewError(Exception):
 
 
 class _Greeting:
-    def __init__(self, settings: MqttSection, topics: list[str], *, is_5: bool) -> None:
+    def __init__(self, settings: MqttSection, topics: list[str], timeout_s: float, *, is_5: bool) -> None:
         self._settings = settings
         self._topics = topics
+        self._timeout_s = timeout_s
         self._welcome = Welcome("5" if is_5 else "3.1.1")
         self._reason: ReasonCode | None = None
         self._accepted = False
@@ -128,7 +130,7 @@ class _Greeting:
 
     def _serve(self, done: Any) -> None:
         """Let paho work until `done()`, the end of the connection, or the time is up."""
-        until = time.monotonic() + TIMEOUT_S
+        until = time.monotonic() + self._timeout_s
         while not done() and time.monotonic() < until:
             sock = self._client.socket()
             if sock is None:
