@@ -35,6 +35,8 @@ def ask(module: str, *arguments: str, timeout_s: float) -> dict[str, Any]:
             raise AskError(f"it does not answer within {timeout_s:g} s") from error
         finally:
             _end(process)
+    if process.returncode == -signal.SIGALRM:
+        raise AskError("it hangs")
     if process.returncode < 0:
         raise AskError(f"it was ended by {signal.Signals(-process.returncode).name}")
     try:

@@ -1,7 +1,8 @@
 """Each configured source, tried: opened, a frame taken, held against what the line asks for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from service.doctor.case import Case
 from service.doctor.child import AskError, ask
@@ -9,14 +10,32 @@ from service.doctor.finding import Finding, error, note, ok, sentence, warning
 from service.doctor.locks import holders
 from service.sections import CameraSection, LineSection
 
-_TIMEOUT_S = 20.0
-"""Opening, the first frame, and two seconds of reading, on a slow device."""
+_TIMEOUT_S = 120.0
+"""With the start of the process on a slow device; the source itself has `trial.LIMIT_S`."""
 _FEWER = 0.8
 """So much of the frames per second that were asked for is as good as all of them."""
 
 
-def source(case: Case, line: LineSection) -> Iterator[Finding]:
-    """Whether the source of a line delivers what the line needs."""
+Attempt = Callable[[Path, str], dict[str, Any]]
+
+
+def in_a_process(file: Path, line: str) -> dict[str, Any]:
+    """What `service.doctor.trial` finds.
+
+    Raises:
+        AskError: the source hangs, or has ended the process.
+    """
+    return ask("service.doctor.trial", str(file), line, timeout_s=_TIMEOUT_S)
+
+
+def source(case: Case, line: LineSection, attempt: Attempt = in_a_process) -> Iterator[Finding]:
+    """Whether the source of a line delivers what the line needs.
+
+    Args:
+        case: knows whether sources are to be tried, and who the daemon is.
+        line: which.
+        attempt: tries it.
+    """
     if not case.try_sources:
         yield note(line.name, "its source was not tried", "leave out --no-sources")
         return
@@ -30,7 +49,7 @@ def source(case: Case, line: LineSection) -> Iterator[Finding]:
                 yield error(line.name, text, f"end that program: sudo kill {pid}", holder=pid)
             return
     try:
-        seen = ask("service.doctor.trial", str(case.config), line.name, timeout_s=_TIMEOUT_S)
+        seen = attempt(case.config, line.name)
     except AskError as reason:
         text = f"its source cannot be tried: {reason}"
         yield error(line.name, text, "plug the camera in again, or convert the file; then try again")

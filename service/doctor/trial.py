@@ -5,6 +5,7 @@ A process of its own: a camera may hang, and a decoder that does not survive wha
 
 import json
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from edge.sources import make_source
 from service.line_settings import source_settings
 from service.settings import load_settings
 
+LIMIT_S = 20.0
+"""For opening, the first frame, and reading; a source that takes longer hangs."""
 READ_S = 2.0
 """Of a source that has a pace."""
 MOST_BAD = 20
@@ -61,4 +64,7 @@ def attempt(file: Path, line: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     logging.disable()
+    # It ends this process whatever the source is doing. Loading all of this, which can take long, does not count.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
     sys.stdout.write(json.dumps(attempt(Path(sys.argv[1]), sys.argv[2])))

@@ -64,7 +64,9 @@ def ask(driver: Path, root: Path) -> list[tuple[str, str, str, str, dict[str, An
     return [tuple(one) for one in json.loads(done.stdout)]
 
 
-def test_a_camera_is_listed_with_its_lasting_name_and_formats(driver: Path, desk: Path) -> None:
+def test_a_camera_is_listed_with_its_lasting_name_and_formats_and_a_bare_sensor_told_apart(
+    driver: Path, desk: Path
+) -> None:
     found = ask(driver, desk)
     level, subject, text, _, facts = found[0]
     assert (level, subject) == ("ok", f"camera {desk}/dev/video0")
@@ -82,10 +84,7 @@ def test_a_camera_is_listed_with_its_lasting_name_and_formats(driver: Path, desk
     ]
     assert yuyv["sizes"] == [{"width": 640, "height": 480, "fps": [15.0], "steps": True}]
     assert not [one for one in found if "video1" in one[1]]  # its metadata are no camera
-
-
-def test_a_bare_sensor_is_told_apart(driver: Path, desk: Path) -> None:
-    (sensor,) = (one for one in ask(driver, desk) if one[1].endswith("video2"))
+    (sensor,) = (one for one in found if one[1].endswith("video2"))
     assert sensor[0] == "note"
     assert "bare sensor (unicam)" in sensor[2]
     assert "rpicam-vid" in sensor[3]
@@ -134,13 +133,14 @@ def test_no_camera_is_an_error_where_one_is_wanted(tmp_path: Path) -> None:
 
 
 def test_a_camera_that_is_named_by_its_number(desk: Path) -> None:
-    for source, told in (({"camera": 0}, 1), ({"camera": "/dev/video0"}, 1), ({"camera": "/dev/v4l/by-id/x"}, 0)):
-        case = settled(desk, source)
+    def told(camera: int | str) -> list[str]:
+        case = settled(desk, {"camera": camera})
         assert case.settings
-        found = list(cameras.names(case, case.settings))
-        assert len(found) == told
-    (found,) = cameras.names(settled(desk, {"camera": 0}), case.settings and settled(desk, {"camera": 0}).settings)  # type: ignore[arg-type]
-    assert found.remedy == "set source: {camera: /dev/v4l/by-id/usb-046d_HD_Webcam_C615-video-index0}"
+        return [one.remedy for one in cameras.names(case, case.settings)]
+
+    remedy = "set source: {camera: /dev/v4l/by-id/usb-046d_HD_Webcam_C615-video-index0}"
+    assert told(0) == told("/dev/video0") == [remedy]
+    assert told("/dev/v4l/by-id/x") == told(7) == []
 
 
 def test_opencv_as_it_is_and_without_what_is_needed() -> None:
