@@ -87,7 +87,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("doctor", help="what this device has and lacks, each with its remedy")
     command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
-    command.add_argument("--section", choices=SECTIONS, action="append", help="this one alone; may be repeated")
+    command.add_argument(
+        "--section",
+        choices=SECTIONS,
+        action="append",
+        metavar="NAME",
+        help=f"this one alone: {', '.join(SECTIONS)}; may be repeated",
+    )
     command.add_argument("--no-sources", action="store_true", help="do not open the sources of the lines")
     command.add_argument("--json", action="store_true", help="one JSON document")
     command.set_defaults(run=_command("doctor"))

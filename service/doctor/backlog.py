@@ -78,5 +78,5 @@ def _set_aside(file: Path) -> Iterator[Finding]:
     except OSError:
         return
     if whole := [one for one in found if not one.name.endswith("-wal")]:
-        text = f"it was damaged {len(whole)} times; what was damaged is kept beside it, {whole[-1].name} last"
+        text = f"it was damaged at some time: {len(whole)} damaged files are kept beside it, {whole[-1].name} last"
         yield warning("outbox", text, f"check the disk (sudo dmesg), then remove {file}.corrupt-*", files=len(whole))

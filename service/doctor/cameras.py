@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.doctor import v4l2
-from service.doctor.case import Case
+from service.doctor.case import Case, camera_of
 from service.doctor.finding import Finding, error, note, ok, warning
 from service.doctor.locks import holders
 from service.doctor.system import System
-from service.sections import CameraSection, Settings
+from service.sections import Settings
 
 _GROUP = "video"
 """The service is in it."""
@@ -38,7 +38,7 @@ def cameras(case: Case) -> Iterator[Finding]:
         for finding in _examined(camera, case):
             found += 1
             yield finding
-    wants = any(isinstance(line.source, CameraSection) for line in case.settings.lines) if case.settings else False
+    wants = case.settings is not None and any(camera_of(line) for line in case.settings.lines)
     if not found:
         remedy = "plug one in, then: ls -l /dev/v4l/by-id; a CSI camera of a Pi is seen by: rpicam-hello --list-cameras"
         yield (error if wants else note)("cameras", "this device has no V4L2 camera", remedy)
@@ -144,10 +144,7 @@ def names(case: Case, settings: Settings) -> Iterator[Finding]:
     """Whether the lines name their cameras so that it is the same one after a reboot."""
     lasting = {camera.device.name: camera.links for camera in listed(case.system)}
     for line in settings.lines:
-        if not isinstance(line.source, CameraSection):
-            continue
-        camera = line.source.camera
-        device = Path(f"/dev/video{camera}" if isinstance(camera, int) else camera)
+        device = Path(camera_of(line) or "")
         if device.parent == Path("/dev") and (links := lasting.get(device.name)):
-            text = f"it names {camera}, which may be another camera after a reboot"
+            text = f"it names {device}, which may be another camera after a reboot"
             yield note(line.name, text, f"set source: {{camera: {links[0]}}}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.doctor.locks import locked_by
 from service.doctor.system import System
-from service.sections import EngineSection, OutboxSection, Settings
+from service.sections import EngineSection, LineSection, OutboxSection, Settings
 from service.settings import ConfigurationError, Problem, load_settings
 
 
@@ -50,3 +50,14 @@ def open_case(system: System, config: Path, *, try_sources: bool) -> Case:
         return Case(system, config, load_settings(config), (), try_sources)
     except ConfigurationError as wrong:
         return Case(system, config, None, tuple(wrong.problems), try_sources)
+
+
+def camera_of(line: LineSection) -> str | None:
+    """The V4L2 device that a line reads from; None when its source is another one."""
+    camera = getattr(line.source, "camera", None)
+    return f"/dev/video{camera}" if isinstance(camera, int) else camera
+
+
+def reads_files(line: LineSection) -> bool:
+    """Whether any number of programs may read its source at the same time."""
+    return hasattr(line.source, "video") or hasattr(line.source, "images")

@@ -22,13 +22,15 @@ def ask(module: str, *arguments: str, timeout_s: float) -> dict[str, Any]:
         AskError: it hung, was killed, or printed something else.
     """
     command = [sys.executable, "-m", module, *arguments]
-    # Where the package is found, and nothing is written beside it.
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    # A session of its own, so that whatever the source has started ends with it.
     with subprocess.Popen(  # noqa: S603  # this very Python
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
-        start_new_session=True,
-    ) as process:  # fmt: skip
+        command,
+        cwd=_ROOT,  # where the package is found; where the user stands may lie anything
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # so that whatever it has started ends with it
+    ) as process:
         try:
             printed, said = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:

@@ -36,15 +36,22 @@ def files(case: Case) -> Iterator[Finding]:
         yield from _readable("configuration", case.config, whose, who)
         if whose and case.config == DEFAULT_PATH and _mode(case.config) & stat.S_IWOTH:
             yield error("configuration", f"everybody may change {case.config}", f"sudo chmod 640 {case.config}")
-    mqtt = case.settings.mqtt if case.settings else None
-    for key, name in (
-        ("password_file", mqtt and mqtt.password_file),
-        ("tls.key_file", mqtt and mqtt.tls and mqtt.tls.key_file),
-    ):
-        if name:
-            yield from _secret(f"mqtt.{key}", Path(name), whose, who)
+    for key, name in _secrets(case):
+        yield from _secret(key, Path(name), whose, who)
     yield from _writable("outbox", Path(case.outbox.path), whose, who)
     yield from _cache(Path(case.engine.cache_dir), whose, who)
+
+
+def _secrets(case: Case) -> Iterator[tuple[str, str]]:
+    """(key, file) of what nobody else may read."""
+    if case.settings is None:
+        return
+    mqtt = case.settings.mqtt
+    named = [("mqtt.password_file", mqtt.password_file), ("mqtt.tls.key_file", mqtt.tls and mqtt.tls.key_file)]
+    named += [
+        (f"{line.name} password_file", getattr(line.source, "password_file", None)) for line in case.settings.lines
+    ]
+    yield from ((key, name) for key, name in named if name)
 
 
 def _secret(subject: str, file: Path, whose: "pwd.struct_passwd | None", who: str) -> Iterator[Finding]:

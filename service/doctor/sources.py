@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from service.doctor.case import Case
+from service.doctor.case import Case, camera_of, reads_files
 from service.doctor.child import AskError, ask
 from service.doctor.finding import Finding, error, note, ok, sentence, warning
 from service.doctor.locks import holders
-from service.sections import CameraSection, LineSection
+from service.sections import LineSection
 
 _TIMEOUT_S = 120.0
 """With the start of the process on a slow device; the source itself has `trial.LIMIT_S`."""
@@ -25,7 +25,7 @@ def in_a_process(file: Path, line: str) -> dict[str, Any]:
     Raises:
         AskError: the source hangs, or has ended the process.
     """
-    return ask("service.doctor.trial", str(file), line, timeout_s=_TIMEOUT_S)
+    return ask("service.doctor.trial", str(file), line, str(Path.cwd()), timeout_s=_TIMEOUT_S)
 
 
 def source(case: Case, line: LineSection, attempt: Attempt = in_a_process) -> Iterator[Finding]:
@@ -39,15 +39,14 @@ def source(case: Case, line: LineSection, attempt: Attempt = in_a_process) -> It
     if not case.try_sources:
         yield note(line.name, "its source was not tried", "leave out --no-sources")
         return
-    if isinstance(line.source, CameraSection):
-        device = f"/dev/video{line.source.camera}" if isinstance(line.source.camera, int) else line.source.camera
-        for pid, name in holders(Path(device)):
-            if pid == case.daemon_pid:
-                yield ok(line.name, f"its camera is in use by the running daemon (process {pid})")
-            else:
-                text = f"its camera is in use by {name} (process {pid}), and was not tried"
-                yield error(line.name, text, f"end that program: sudo kill {pid}", holder=pid)
-            return
+    if case.daemon_pid is not None and not reads_files(line):
+        text = f"its source is read by the running daemon (process {case.daemon_pid}), and was not tried"
+        yield note(line.name, text, "see what the daemon says of it: systemctl status edgecls", holder=case.daemon_pid)
+        return
+    for pid, name in holders(Path(camera_of(line) or "")) if camera_of(line) else ():
+        text = f"its camera is in use by {name} (process {pid}), and was not tried"
+        yield error(line.name, text, f"end that program: sudo kill {pid}", holder=pid)
+        return
     try:
         seen = attempt(case.config, line.name)
     except AskError as reason:
@@ -73,14 +72,14 @@ def _delivers(line: LineSection, seen: dict[str, object]) -> Finding:
 
 def _as_asked(line: LineSection, seen: dict[str, object]) -> Iterator[Finding]:
     """A camera takes what it can of width, height and fps, and says nothing."""
-    if not isinstance(line.source, CameraSection):
+    if camera_of(line) is None:
         return
-    asked = {"width": line.source.width, "height": line.source.height}
+    asked = {key: getattr(line.source, key) for key in ("width", "height")}
     if any(wanted not in (None, seen[key]) for key, wanted in asked.items()):
         wanted = f"{asked['width'] or 'any'}x{asked['height'] or 'any'}"
         text = f"{wanted} was asked for, and the camera gives {seen['width']}x{seen['height']}"
         yield warning(line.name, text, "set width and height to a size of its list: edgecls doctor --section cameras")
-    fps, asked_fps = seen["fps"], line.source.fps
+    fps, asked_fps = seen["fps"], getattr(line.source, "fps", None)
     if isinstance(fps, float) and asked_fps and fps < _FEWER * asked_fps:
         text = f"{asked_fps:g} fps were asked for, and the camera gives {fps:g}"
         yield warning(

@@ -202,4 +202,4 @@ def test_a_damaged_outbox(tmp_path: Path) -> None:
     (tmp_path / "outbox.db").unlink()
     sqlite3.connect(tmp_path / "outbox.db").close()
     (tmp_path / "outbox.db.corrupt-20260101T000000.0Z").touch()
-    assert "was damaged 1 times" in next(iter(backlog.backlog(case))).text
+    assert "1 damaged files are kept" in next(iter(backlog.backlog(case))).text
