@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import pytest
+from mqtt_rig import until
 from rig import images_line, write_config, write_images
 
 from edge.bundle import load_bundle
@@ -102,6 +103,21 @@ def test_a_process_that_hangs_dies_or_talks_nonsense() -> None:
         ask("timeit", "-n1", "-r1", "pass", timeout_s=20)
     with pytest.raises(AskError, match="No module named"):
         ask("no.such.module", timeout_s=20)
+
+
+def test_what_a_process_has_started_ends_with_it(tmp_path: Path) -> None:
+    start = "import subprocess; one = subprocess.Popen(['sleep', '60'], stdout=-3, stderr=-3)"
+    with pytest.raises(AskError):
+        ask("timeit", "-n1", "-r1", f"{start}; open({str(tmp_path / 'pid')!r}, 'w').write(str(one.pid))", timeout_s=60)
+    process = Path("/proc") / (tmp_path / "pid").read_text()
+
+    def ended() -> bool:
+        try:
+            return (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    assert until(ended)
 
 
 def test_a_runtime_is_asked_in_a_process_of_its_own(tmp_path: Path) -> None:
