@@ -1,6 +1,7 @@
 """The broker: is its name known, is it there, is its certificate valid, does it let us in, and how far away is it?"""
 
 import errno
+import os
 import socket
 import ssl
 import time
@@ -38,6 +39,10 @@ def broker(case: Case, settings: Settings) -> Iterator[Finding]:
         text = "user name and password cross the network unencrypted"
         yield warning(subject, text, "set mqtt.tls: {ca_file: …} and let the broker listen with TLS")
     yield from _own_certificates(mqtt)
+    password = mqtt.password_file
+    if password is not None and Path(password).exists() and not os.access(password, os.R_OK):
+        yield note(subject, f"was not tried: this user may not read {password}", "sudo edgecls doctor --section broker")
+        return
     topics = [f"edgecls/{settings.node}/status"]
     topics += [f"{line.topic}/trigger" for line in settings.lines if line.decide.per == "trigger"]
     try:

@@ -22,15 +22,19 @@ def ask(module: str, *arguments: str, timeout_s: float) -> dict[str, Any]:
         AskError: it hung, was killed, or printed something else.
     """
     command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(  # noqa: S603  # this very Python
-        command,
-        cwd=_ROOT,  # where the package is found; where the user stands may lie anything
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # so that whatever it has started ends with it
-    ) as process:
+    try:
+        process = subprocess.Popen(  # noqa: S603  # this very Python
+            command,
+            cwd=_ROOT,  # where the package is found; where the user stands may lie anything
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # so that whatever it has started ends with it
+        )
+    except OSError as error:
+        raise AskError(f"no process can be started ({error})") from error
+    with process:
         try:
             printed, said = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:

@@ -29,8 +29,8 @@ def files(case: Case) -> Iterator[Finding]:
     if whose is None:
         yield note("user", f"there is no user {USER}: what follows is about the user who asks", "sudo ./install.sh")
     elif os.geteuid() != 0:
-        yield note("user", f"what follows is about the user who asks, not {USER}", "sudo edgecls doctor")
-        whose = None
+        yield note("user", f"only root can tell what the user {USER} may read and write", "sudo edgecls doctor")
+        return
     who = whose.pw_name if whose else pwd.getpwuid(os.geteuid()).pw_name
     if case.config.exists():
         yield from _readable("configuration", case.config, whose, who)
@@ -56,11 +56,8 @@ def _secrets(case: Case) -> Iterator[tuple[str, str]]:
 
 def _secret(subject: str, file: Path, whose: "pwd.struct_passwd | None", who: str) -> Iterator[Finding]:
     if not file.exists():
-        yield error(
-            subject,
-            f"{file} is not there",
-            f"write the password into it: sudo install -m 640 -g {USER} /dev/stdin {file}",
-        )
+        owner = f"-m 640 -g {USER}" if whose else "-m 600"
+        yield error(subject, f"{file} is not there", f"type it into: sudo install {owner} /dev/stdin {file}")
         return
     if _mode(file) & (stat.S_IROTH | stat.S_IWOTH):
         yield warning(subject, f"everybody on this device may read {file}", f"sudo chmod o-rwx {file}")
@@ -71,7 +68,8 @@ def _readable(subject: str, file: Path, whose: "pwd.struct_passwd | None", who: 
     if _may(whose, "-r", file):
         yield ok(subject, f"{who} may read {file}", mode=f"{_mode(file):o}")
     else:
-        yield error(subject, f"{who} may not read {file}", f"sudo chgrp {USER} {file} && sudo chmod 640 {file}")
+        remedy = f"sudo chgrp {USER} {file} && sudo chmod 640 {file}" if whose else f"sudo chown {who} {file}"
+        yield error(subject, f"{who} may not read {file}", remedy)
 
 
 def _writable(subject: str, file: Path, whose: "pwd.struct_passwd | None", who: str) -> Iterator[Finding]:

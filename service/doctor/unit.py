@@ -91,7 +91,7 @@ def confinement(case: Case, told: dict[str, str]) -> Iterator[Finding]:
                 yield error(UNIT, text, "move it, to /var/lib/edgecls for example; or see Sandbox in docs/operation.md")
     if told.get("ProtectSystem") == "strict":
         folder = str(Path(settings.outbox.path).parent)
-        if not _is_below(folder, (*_WRITABLE, *told.get("ReadWritePaths", "").split())):
+        if not _is_below(folder, (*_WRITABLE, *(path.lstrip("+-") for path in told.get("ReadWritePaths", "").split()))):
             remedy = f"sudo systemctl edit edgecls, with [Service] and ReadWritePaths={folder}"
             yield error(UNIT, f"the service may not write to {folder}, where the outbox is to be", remedy)
 

@@ -116,3 +116,29 @@ def test_colours_and_a_bar_on_a_terminal_alone(tmp_path: Path, free_port: int) -
     assert b"greeting the broker" in shown
     assert b"\x1b[1;31merror  \x1b[0m" in shown
     assert b"\x1b" not in doctor("--section", "broker", "--config", tmp_path / "edgecls.yaml").stdout.encode()
+
+
+AS_NOBODY = """
+import os, sys
+import rich.progress, service.commands.doctor, service.doctor.examine
+from service.cli import main
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+sys.exit(main(["doctor", *sys.argv[1:]]))
+"""
+
+
+def test_a_user_who_may_read_nothing(tmp_path: Path, free_port: int) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    file = write_config(tmp_path, free_port, [images_line(tmp_path)])
+    os.chown(tmp_path, 65534, 65534)
+    for folder in (tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    file.chmod(0o640)
+    sections = [word for name in ("configuration", "broker", "service") for word in ("--section", name)]
+    command = [sys.executable, "-c", AS_NOBODY, "--config", str(file), *sections]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert "Traceback" not in done.stderr
+    assert "not foreseen" not in done.stdout
+    assert "this user may not read it, so nothing in it was looked at" in done.stdout
+    assert "-> sudo edgecls doctor" in done.stdout
