@@ -5,6 +5,8 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from conftest import ROOT, Mosquitto
 from rig import images_line, write_config, write_images
 
+from service.cli import main
 from service.doctor import examine
 from service.doctor.case import Case
 from service.doctor.examine import Check, checks
@@ -21,11 +24,25 @@ from service.doctor.system import System
 COMMAND = [sys.executable, "-m", "service.cli", "doctor"]
 
 
-def doctor(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=ROOT)
-    assert "Traceback" not in done.stderr
-    assert "not foreseen" not in done.stdout
-    return done
+@dataclass(frozen=True)
+class Told:
+    status: int
+    out: str
+
+
+Doctor = Callable[..., Told]
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str]) -> Doctor:
+    def call(*arguments: object) -> Told:
+        status = main(["doctor", *map(str, arguments)])
+        told = capsys.readouterr()
+        assert told.err == ""
+        assert "not foreseen" not in told.out
+        return Told(status, told.out)
+
+    return call
 
 
 def config(folder: Path, port: int) -> Path:
@@ -33,9 +50,9 @@ def config(folder: Path, port: int) -> Path:
     return write_config(folder, port, [images_line(folder / "pictures")], engine={"cache_dir": "cache"})
 
 
-def test_one_document_with_everything(tmp_path: Path, mosquitto: Mosquitto) -> None:
+def test_one_document_with_everything(tmp_path: Path, mosquitto: Mosquitto, doctor: Doctor) -> None:
     done = doctor("--json", "--config", config(tmp_path, mosquitto.port))
-    document: dict[str, Any] = json.loads(done.stdout)
+    document: dict[str, Any] = json.loads(done.out)
     assert document["schema"] == "edgecls/doctor/1"
     assert [*dict.fromkeys(one["section"] for one in document["findings"])] == list(SECTIONS)
     for one in document["findings"]:
@@ -44,36 +61,37 @@ def test_one_document_with_everything(tmp_path: Path, mosquitto: Mosquitto) -> N
         assert one["text"]
         assert not one["text"].endswith(".")
     assert document["levels"] == {level: sum(one["level"] == level for one in document["findings"]) for level in LEVELS}
-    assert done.returncode == (1 if document["levels"]["error"] else 0)
-    assert done.returncode == 0, [one for one in document["findings"] if one["level"] == "error"]
+    assert done.status == (1 if document["levels"]["error"] else 0)
+    assert done.status == 0, [one for one in document["findings"] if one["level"] == "error"]
 
 
-def test_sections_and_exit_status(tmp_path: Path, free_port: int) -> None:
+def test_sections_and_exit_status(tmp_path: Path, free_port: int, doctor: Doctor) -> None:
     file = config(tmp_path, free_port)
     fine = doctor("--section", "configuration", "--config", file)
-    assert fine.returncode == 0
-    assert fine.stdout.startswith("configuration\n  ok       ")
-    assert "160x120" in fine.stdout
-    assert fine.stdout.endswith("\nNothing is wrong.\n")
+    assert fine.status == 0
+    assert fine.out.startswith("configuration\n  ok       ")
+    assert "160x120" in fine.out
+    assert fine.out.endswith("\nNothing is wrong.\n")
     down = doctor("--section", "broker", "--section", "configuration", "--no-sources", "--config", file)
-    assert down.returncode == 1
-    assert f"  error    broker 127.0.0.1:{free_port}: cannot be reached" in down.stdout
-    assert "\n           -> start the broker" in down.stdout
-    assert "its source was not tried" in down.stdout
-    assert down.stdout.endswith("\n1 error\n")
-    assert doctor("--section", "weather").returncode == 2
+    assert down.status == 1
+    assert f"  error    broker 127.0.0.1:{free_port}: cannot be reached" in down.out
+    assert "\n           -> start the broker" in down.out
+    assert "its source was not tried" in down.out
+    assert down.out.endswith("\n1 error\n")
+    with pytest.raises(SystemExit, match="2"):
+        doctor("--section", "weather")
 
 
-def test_a_configuration_that_is_missing_or_wrong(tmp_path: Path) -> None:
+def test_a_configuration_that_is_missing_or_wrong(tmp_path: Path, doctor: Doctor) -> None:
     missing = doctor("--config", tmp_path / "none.yaml", "--section", "configuration", "--section", "broker")
-    assert missing.returncode == 1
-    assert "none.yaml: there is no such file" in missing.stdout
-    assert "no broker was tried" in missing.stdout
+    assert missing.status == 1
+    assert "none.yaml: there is no such file" in missing.out
+    assert "no broker was tried" in missing.out
     (tmp_path / "wrong.yaml").write_text("mqtt: {prot: 1}\nlines: []\n")
     wrong = doctor("--config", tmp_path / "wrong.yaml", "--section", "configuration")
-    assert wrong.returncode == 1
-    assert "line 1: mqtt.prot: unknown key (did you mean port?)" in wrong.stdout
-    assert f"-> correct it, then: edgecls check-config {tmp_path}/wrong.yaml" in wrong.stdout
+    assert wrong.status == 1
+    assert "line 1: mqtt.prot: unknown key (did you mean port?)" in wrong.out
+    assert f"-> correct it, then: edgecls check-config {tmp_path}/wrong.yaml" in wrong.out
 
 
 def test_what_fails_unforeseen_is_a_finding_and_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +117,7 @@ def test_nothing_of_a_system_has_to_be_there(tmp_path: Path) -> None:
     assert not [one for one in found if "not foreseen" in one.text]
 
 
-def test_colours_and_a_bar_on_a_terminal_alone(tmp_path: Path, free_port: int) -> None:
+def test_colours_and_a_bar_on_a_terminal_alone(tmp_path: Path, free_port: int, doctor: Doctor) -> None:
     ours, theirs = pty.openpty()
     command = [*COMMAND, "--section", "broker", "--config", str(config(tmp_path, free_port))]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
@@ -115,7 +133,7 @@ def test_colours_and_a_bar_on_a_terminal_alone(tmp_path: Path, free_port: int) -
     assert process.wait(30) == 1
     assert b"greeting the broker" in shown
     assert b"\x1b[1;31merror  \x1b[0m" in shown
-    assert b"\x1b" not in doctor("--section", "broker", "--config", tmp_path / "edgecls.yaml").stdout.encode()
+    assert b"\x1b" not in doctor("--section", "broker", "--config", tmp_path / "edgecls.yaml").out.encode()
 
 
 AS_NOBODY = """
