@@ -12,7 +12,7 @@ from conftest import ROOT
 
 TREES = ROOT / "build/trees"
 IN_TREE = ("dbus", "procps", "systemd", "systemd-sysv", "udev")
-FETCHED = ("autopkgtest", "libstdc++6", "mosquitto", "mosquitto-clients", "python3", "python3-systemd",
+FETCHED = ("autopkgtest", "dpkg-dev", "libstdc++6", "mosquitto", "mosquitto-clients", "python3", "python3-systemd",
            "unattended-upgrades")  # fmt: skip
 """What the packages need and the tests use: it lies ready for apt, as the tree has no network."""
 BOOT_TIMEOUT_S = 60.0

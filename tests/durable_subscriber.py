@@ -12,7 +12,8 @@ from schemas import validator
 Decision = dict[str, Any]
 KEEP_ALL = "max_queued_messages 0\n"
 """For mosquitto, which would keep a thousand."""
-WAIT_S = 60.0
+WAIT_S = 120.0
+"""A daemon tries a broker that is away every 20 to 40 s."""
 
 
 def keep_everything(machine: Machine) -> None:
@@ -54,3 +55,7 @@ class DurableSubscriber:
             assert time.monotonic() < deadline, f"{len(self.of(line))} decisions, {self.of(line)[-1:]}"
             self.take()
         return self.of(line)
+
+    def wait_for_the_backlog(self, line: str) -> list[Decision]:
+        """As `wait_for`: what waited for the broker has come, and after it something that is new."""
+        return self.wait_for(line, lambda now: any(d["late"] for d in now) and not now[-1]["late"])
