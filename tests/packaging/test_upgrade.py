@@ -1,6 +1,7 @@
 """From the version before to this one: by apt and by a signed repository; and what is said when it does not start."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -182,5 +183,8 @@ def test_the_installed_packages_pass_their_own_test(machine: Machine) -> None:
     )
     machine.run("sh", "-c", f"{' '.join(APT_INSTALL)} autopkgtest dpkg-dev {' '.join(BROKER)}")
     debs = [f"/root/{package.name}" for package in built("bookworm")]
-    done = machine.tries("autopkgtest", "--no-built-binaries", *debs, "/root/source", "--", "null", timeout_s=300)
+    # The machine is the container that it asks for.
+    command = ("autopkgtest", "--no-built-binaries", "--ignore-restrictions=isolation-container", *debs, "/root/source")
+    done = machine.tries(*command, "--", "null", timeout_s=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^smoke +PASS$", done.stdout, re.MULTILINE), done.stdout
