@@ -4,9 +4,7 @@ The camera is `vivid` of the kernel, which udev and OpenCV cannot tell from one 
 """
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ from typing import Any
 
 import cv2
 import pytest
-from conftest import ROOT
+from debs import built
 from schemas import validator
 from vm import SHARED, VirtualMachine, virtual_machine
 from vm_image import RELEASE, need_vm
@@ -40,22 +38,12 @@ lines:
 """
 
 
-def packages(arch: str) -> list[Path]:
-    """Built, and quickly packed."""
-    out = ROOT / "build/packages-under-test" / f"vm-{arch}"
-    shutil.rmtree(out, ignore_errors=True)
-    environment = {**os.environ, "DPKG_DEB_COMPRESSOR_TYPE": "none"}
-    command = [str(ROOT / "packaging/build-deb.sh"), arch, "--release", RELEASE, "--out", str(out)]
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return [ROOT / line for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module", params=["amd64", "arm64"])
 def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualMachine]:
     """With the packages installed, a camera, and a daemon that sends a decision for each of its frames."""
     arch = str(request.param)
     need_vm(arch)
-    with virtual_machine(arch, packages(arch), tmp_path_factory.mktemp(arch)) as machine:
+    with virtual_machine(arch, built(RELEASE, arch), tmp_path_factory.mktemp(arch)) as machine:
         print(machine.run("systemd-analyze"))
         assert machine.property("edgecls", "ActiveState") == "active"
         print(machine.run("dpkg-query", "-W", "-f", "${Package} ${Installed-Size} KiB\n", "edgecls*"))
