@@ -35,6 +35,7 @@ class ImagesSource:
     """Image files that match a pattern."""
 
     live = False
+    dropped = 0
     on_demand = True
 
     def __init__(self, line: str, pattern: str, clock: Clock) -> None:

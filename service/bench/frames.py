@@ -27,6 +27,7 @@ class Memory:
 
     live = False
     on_demand = True
+    dropped = 0
 
     def __init__(self, pictures: list[Image]) -> None:
         self._pictures = pictures
@@ -49,6 +50,7 @@ class Ahead:
 
     live = False
     on_demand = True
+    dropped = 0
 
     def __init__(self, source: Source) -> None:
         self._source = source
