@@ -2,9 +2,10 @@
 
 A damaged file is never written over. What can still be read of it goes into `NAME.rescue`, which is renamed to
 `NAME.rescued` when it is complete; then the damaged one is renamed to `NAME.corrupt-TIME` and the new one takes its
-place. A power cut anywhere in between is mended by the next opening.
+place; the last few of those are kept. A power cut anywhere in between is mended by the next opening.
 """
 
+import glob
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ COLUMNS = "seq, line, topic, payload, decided_at_ns, correlation"
 BUSY_S = 1.0
 WAL_BYTES = 4 * 1024 * 1024
 PROBES = 1_000_000
+ASIDE_KEPT = 3
 
 _SCHEMA = """
 CREATE TABLE message (
@@ -189,7 +191,16 @@ def _put_rescued_in_place(path: Path) -> Path:
                 Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
         rescued.rename(path)
         _sync(path.parent)
+        _forget_old_ones(path)
     return aside
+
+
+def _forget_old_ones(path: Path) -> None:
+    """A disk that damages its files again and again must not be filled up with them."""
+    stamps = {found.name.removesuffix("-wal") for found in path.parent.glob(f"{glob.escape(path.name)}.corrupt-*")}
+    for name in sorted(stamps)[:-ASIDE_KEPT]:
+        for suffix in ("-wal", ""):
+            path.with_name(f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def _rescue(path: Path) -> int:

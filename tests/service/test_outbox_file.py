@@ -104,6 +104,13 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, caplog: pytest.
     assert f"it lies as {lies} now, and the 0 decisions that could be read are in the new one" in caplog.text
 
 
+def test_of_many_damaged_files_the_last_ones_are_kept(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / "outbox.db").write_bytes(b"no database" * 1000 + bytes([number]))
+        Outbox(tmp_path / "outbox.db", 1_000_000).close()
+    assert [path.read_bytes()[-1] for path in aside(tmp_path)] == [2, 3, 4]
+
+
 def test_what_can_be_read_of_a_damaged_file_is_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = filled(tmp_path, 2000)
     pages = path.stat().st_size // 4096
