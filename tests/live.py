@@ -31,33 +31,35 @@ def number_of(frame: Frame) -> int:
 class Watched:
     """Reads a live source as a line does."""
 
-    def __init__(self, settings: LiveSettings) -> None:
+    def __init__(self, settings: LiveSettings, number: Callable[[Frame], int] = number_of) -> None:
+        self._number = number
         self.source = ChildSource("line1", settings, SystemClock())
         self.source.open()
         self.frames: list[tuple[int, int]] = []
         """Seq and number of each."""
-        self.reasons: list[tuple[float, str]] = []
-        """When (monotonic) there was no frame, and why, each time that it changed."""
+        self.losses: list[tuple[float, str]] = []
+        """When (monotonic) there was no frame any more, and why; another reason counts as another one."""
+        self._reason = ""
         self.came: list[float] = []
         """When each frame was there (monotonic)."""
 
-    def read_until(
-        self, done: Callable[[], bool], timeout_s: float = 30, number: Callable[[Frame], int] = number_of
-    ) -> None:
+    def read_until(self, done: Callable[[], bool], timeout_s: float = 30) -> None:
         deadline = time.monotonic() + timeout_s
         while not done():
-            assert time.monotonic() < deadline, (len(self.frames), self.frames[-3:], self.reasons[-3:])
+            assert time.monotonic() < deadline, (len(self.frames), self.frames[-3:], self.losses[-3:])
             try:
                 frame = self.source.read()
             except TimeoutError:
                 continue
             except SourceError as error:
-                if not self.reasons or self.reasons[-1][1] != str(error) or self.came[-1:] > [self.reasons[-1][0]]:
-                    self.reasons.append((time.monotonic(), str(error)))
+                if str(error) != self._reason:
+                    self.losses.append((time.monotonic(), str(error)))
+                    self._reason = str(error)
                 continue
             assert frame is not None
+            self._reason = ""
             self.came.append(time.monotonic())
-            self.frames.append((frame.seq, number(frame)))
+            self.frames.append((frame.seq, self._number(frame)))
 
     def next_frame(self) -> Frame:
         """One frame, which is not noted."""
@@ -75,9 +77,9 @@ class Watched:
 
     def read_loss(self, timeout_s: float = 30) -> str:
         """Until it says that there is no frame, and why."""
-        wanted = len(self.reasons) + 1
-        self.read_until(lambda: len(self.reasons) >= wanted, timeout_s)
-        return self.reasons[-1][1]
+        wanted = len(self.losses) + 1
+        self.read_until(lambda: len(self.losses) >= wanted, timeout_s)
+        return self.losses[-1][1]
 
 
 def processes_of(group: int) -> list[int]:

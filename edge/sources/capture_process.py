@@ -178,7 +178,6 @@ def _environment() -> dict[str, str]:
     return {
         **os.environ,
         **few,
-        "OPENCV_FFMPEG_LOGLEVEL": "16",  # errors; the daemon tells the last one
         "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -13,6 +13,7 @@ from edge.errors import SourceError, SourceNotUsableError
 from edge.frame import Frame, Image
 from edge.packets import ProtocolError, text_of
 from edge.sources.capture_process import CaptureProcess, ProcessLostError
+from edge.sources.gstreamer import GStreamerSettings, python_with_gstreamer
 from edge.sources.live import LiveSettings, kind_of
 from edge.sources.ring import Alive, Buffers, Captured, Lost, Message, Opened, Opening, Order, Runs, map_memory
 
@@ -145,7 +146,8 @@ class ChildSource:
         order = Order(
             self._line, kind_of(self._settings), dataclasses.asdict(self._settings), self._next_seq, self._identity
         )
-        self._process = CaptureProcess(order)
+        python = python_with_gstreamer() if isinstance(self._settings, GStreamerSettings) else None
+        self._process = CaptureProcess(order, python)
         self._silent_at, self._late_at, self._late = self._now() + START_S, math.inf, ""
 
     def _hear(self, process: CaptureProcess, message: Message, fd: int | None) -> Frame | None:

@@ -41,7 +41,7 @@ from edge.sources.ring import (
 
 ALIVE_S = 0.3
 """Between two signs of life."""
-RETRY_S = (0.1, 0.2, 0.4)
+RETRY_S = (0.1, 0.2, 0.3)
 """Between attempts to open the source; the last one goes on. A source that is back is used within a second."""
 GRACE_S = 1.0
 """To close the source when the daemon is gone."""
@@ -198,6 +198,8 @@ def main(channel_fd: int) -> NoReturn:
     # must not ignore them, too.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
+    # FFmpeg's errors on stderr, which the daemon reads. Set to whatever level, OpenCV prints them to a buffered stdout.
+    os.environ.pop("OPENCV_FFMPEG_LOGLEVEL", None)
     channel = socket.socket(fileno=channel_fd)
     order = decode_order(channel.recv(ORDER_BYTES))
     source = make_live(order.line, order.kind, dict(order.settings), SystemClock(), order.identity)

@@ -63,6 +63,7 @@ class RtspSource:
         self._attempts = 0
         self._is_grabbed = False
         self._differences_until = 0.0
+        self._silence_s = settings.lost_after_s - 0.2
 
     @property
     def _name(self) -> str:
@@ -77,14 +78,14 @@ class RtspSource:
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(
             (
                 f"rtsp_transport;{self._settings.transport}",
-                "flags;low_delay",  # no thread of FFmpeg keeps frames back
                 "fpsprobesize;0",
                 f"analyzeduration;{analyse_s * 1e6:.0f}",
             )
         )
         limits_ms = {
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: _OPEN_S * 1000,
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC: (self._settings.lost_after_s - 0.2) * 1000,
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC: self._silence_s * 1000,
+            cv2.CAP_PROP_N_THREADS: 1,  # each thread more keeps a frame back
         }
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [int(n) for pair in limits_ms.items() for n in pair])
         if not capture.isOpened():
@@ -123,7 +124,9 @@ class RtspSource:
             self._capture = None
 
     def _grab(self, capture: cv2.VideoCapture) -> None:
-        if not capture.grab():
+        since = time.monotonic()
+        # When nothing comes FFmpeg gives up and hands out the frame before, which its parser has kept back until then.
+        if not capture.grab() or time.monotonic() - since > 0.95 * self._silence_s:
             raise SourceError(f"{self._name} has ended or sends nothing any more: check the camera and its cable")
 
     def _skip_backlog(self, capture: cv2.VideoCapture) -> None:

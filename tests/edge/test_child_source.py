@@ -15,7 +15,7 @@ from live import Watched, children_of, open_files, processes_of, wait_until, wri
 
 from edge.errors import SourceNotUsableError
 from edge.sources import CameraSettings, CommandSettings, GStreamerSettings, RtspSettings
-from edge.sources.gstreamer import has_gstreamer
+from edge.sources.gstreamer import has_gstreamer, python_with_gstreamer
 from edge.sources.live import LiveSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,13 +131,13 @@ def test_a_source_that_is_not_there_is_waited_for(watch: Watch, settings: LiveSe
     assert why in watched.read_loss()
     time.sleep(0.5)
     watched.read_until(lambda: True)
-    assert len(watched.reasons) == 1, "the reason does not change from attempt to attempt"
-    assert "secret" not in watched.reasons[0][1]
+    assert len(watched.losses) == 1, "the reason does not change from attempt to attempt"
+    assert "secret" not in watched.losses[0][1]
 
 
 def test_gstreamer_without_gstreamer(watch: Watch) -> None:
-    if has_gstreamer():
-        pytest.skip("this OpenCV has GStreamer")
+    if has_gstreamer() or python_with_gstreamer():
+        pytest.skip("there is an OpenCV with GStreamer")
     watched = watch(GStreamerSettings("videotestsrc ! appsink"))
     with pytest.raises(SourceNotUsableError, match=r"OpenCV that was built with GStreamer.*python3-opencv.*JetPack"):
         watched.read_frames(1)
