@@ -118,7 +118,8 @@ class CaptureProcess:
 
     def said(self) -> str:
         """The last line that it printed since it was asked the last time, or nothing."""
-        self._take_in_what_it_prints()
+        if not self._process.stderr.closed:  # type: ignore[union-attr]  # it is a pipe
+            self._take_in_what_it_prints()
         line = self._printed[-1] if self._printed else ""
         self._printed.clear()
         return line
@@ -141,7 +142,7 @@ class CaptureProcess:
                 what = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         self._kill()
         self._channel.close()
-        return ProcessLostError(what)
+        return ProcessLostError(f"{what} ({line})" if (line := self.said()) else what)
 
     def _kill(self) -> None:
         self._process.kill()

@@ -37,7 +37,7 @@ def has_gstreamer() -> bool:
 
 @cache
 def python_with_gstreamer() -> str | None:
-    """Debian's or JetPack's own Python, if its OpenCV has GStreamer and ours has not. It takes half a second to know."""
+    """The system's own Python, if its OpenCV has GStreamer and ours has not. It takes half a second to know."""
     if has_gstreamer():
         return None
     question = "import cv2, re, sys; sys.exit(not re.search(r'GStreamer:\\s+YES', cv2.getBuildInformation()))"
@@ -70,9 +70,11 @@ class GStreamerSource:
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: _OPEN_S * 1000,
             cv2.CAP_PROP_READ_TIMEOUT_MSEC: (self._settings.lost_after_s - 0.2) * 1000,
         }
-        capture = cv2.VideoCapture(
-            self._settings.gstreamer, cv2.CAP_GSTREAMER, [int(n) for pair in limits_ms.items() for n in pair]
-        )
+        pipeline = self._settings.gstreamer
+        capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, [int(n) for pair in limits_ms.items() for n in pair])
+        if not capture.isOpened():  # older ones, such as Debian 12's, know no limits; the daemon has its own
+            capture.release()
+            capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
         if not capture.isOpened():
             capture.release()
             raise SourceError(

@@ -135,6 +135,17 @@ def test_a_source_that_is_not_there_is_waited_for(watch: Watch, settings: LiveSe
     assert "secret" not in watched.losses[0][1]
 
 
+def test_gstreamer_with_gstreamer(watch: Watch) -> None:
+    if not (has_gstreamer() or python_with_gstreamer()):
+        pytest.skip("no OpenCV with GStreamer is there; Debian's python3-opencv is one")
+    caps = "video/x-raw,format=BGR,width=320,height=240,framerate=25/1"
+    watched = watch(GStreamerSettings(f"videotestsrc is-live=true num-buffers=20 ! {caps} ! appsink"))
+    watched.read_frames(5)
+    assert watched.next_frame().image.shape == (240, 320, 3)
+    assert "the GStreamer pipeline " in watched.read_loss()
+    watched.read_frames(5)
+
+
 def test_gstreamer_without_gstreamer(watch: Watch) -> None:
     if has_gstreamer() or python_with_gstreamer():
         pytest.skip("there is an OpenCV with GStreamer")
