@@ -92,10 +92,9 @@ class Line:
         self._bad_frames = 0
         self._verdicts: dict[Verdict, int] = {"pass": 0, "reject": 0, "review": 0}
         self._counting = threading.Lock()
-        # A picture that is taken because somebody asks must not have been read before: no mailbox then. Nor for a live
-        # source: it has the newest frame ready itself.
+        # A picture that is taken because somebody asks must not have been read before: no mailbox then.
         on_demand = self.triggers is not None and source.on_demand
-        self._mailbox = None if source.live or on_demand else Mailbox(keep_all=True)
+        self._mailbox = Mailbox(keep_all=True) if source.ahead and not on_demand else None
         self._image: Image | None = None
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")

@@ -74,8 +74,13 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
     )
 
 
-def source_settings(section: LineSection) -> SourceSettings:
-    """What `edge` needs to know of a line's source."""
+def source_settings(section: LineSection, records: Path | None = None) -> SourceSettings:
+    """What `edge` needs to know of a line's source.
+
+    Args:
+        section: of the line.
+        records: the folder for what is kept of watched folders; None to try a source out, which leaves no trace.
+    """
     source = section.source
     match source:
         case CameraSection():
@@ -89,4 +94,5 @@ def source_settings(section: LineSection) -> SourceSettings:
         case VideoSection():
             return VideoSettings(Path(source.video), source.pace, source.loop)
         case _:
-            return ImagesSettings(source.images)
+            record = records / f"inspected-{section.name}" if source.watch and records is not None else None
+            return ImagesSettings(source.images, record)

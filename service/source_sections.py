@@ -142,6 +142,7 @@ class ImagesSection(Section):
     """`source: {images: …}`: image files."""
 
     images: FileName
+    watch: bool = False
 
 
 SOURCE_KINDS: dict[str, type[Section]] = {

@@ -56,6 +56,7 @@ class ScriptedSource:
         self._next = 0
         self.opened = 0
         self.closed = 0
+        self.ahead = not live
         self.dropped = 0
 
     def open(self) -> None:

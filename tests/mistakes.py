@@ -132,7 +132,10 @@ UNKNOWN: list[tuple[str, list[str]]] = [
             "5: lines[0].source.lop: unknown key (did you mean loop?); allowed are video, pace, loop",
         ],
     ),
-    (BASE.replace("camera: 0", "images: a, pace: asap"), ["5: lines[0].source.pace: unknown key; allowed are images"]),
+    (
+        BASE.replace("camera: 0", "images: a, pace: asap"),
+        ["5: lines[0].source.pace: unknown key; allowed are images, watch"],
+    ),
     (
         BASE.replace("camera: 0", "camera: 0, wdth: 1"),
         [f"5: lines[0].source.wdth: unknown key (did you mean width?); allowed are {OF_CAMERA}"],

@@ -14,6 +14,7 @@ from edge.sources.images import ImagesSource
 from edge.sources.live import LiveSettings
 from edge.sources.rtsp import RtspSettings
 from edge.sources.video import VideoSource
+from edge.sources.watch import WatchSource
 
 __all__ = [
     "CameraSettings",
@@ -39,9 +40,16 @@ class VideoSettings:
 
 @dataclass(frozen=True, slots=True)
 class ImagesSettings:
-    """Image files: a pattern such as `dir/*.jpg`, in the order of their names."""
+    """Image files: a pattern such as `dir/*.jpg`.
+
+    Attributes:
+        images: the pattern.
+        record: where to keep what was inspected, and then files are inspected as they come, without an end; None: those
+            that are there, in the order of their names.
+    """
 
     images: str
+    record: Path | None = None
 
 
 SourceSettings = LiveSettings | VideoSettings | ImagesSettings
@@ -56,6 +64,9 @@ class Source(Protocol):
 
     on_demand: bool
     """True when a frame is there as soon as it is asked for; False when frames come at a pace."""
+
+    ahead: bool
+    """Whether frames may be read while the ones before are inspected."""
 
     dropped: int
     """How many frames a newer one has replaced before they were read."""
@@ -92,6 +103,8 @@ def make_source(line: str, settings: SourceSettings, clock: Clock) -> Source:
         case VideoSettings():
             return VideoSource(line, settings.video, clock, realtime=settings.pace == "realtime", loop=settings.loop)
         case ImagesSettings():
+            if settings.record is not None:
+                return WatchSource(line, settings.images, clock, settings.record)
             return ImagesSource(line, settings.images, clock)
         case _:
             return ChildSource(line, settings, clock)

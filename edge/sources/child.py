@@ -42,6 +42,7 @@ class ChildSource:
 
     live = True
     on_demand = False
+    ahead = False
 
     def __init__(self, line: str, settings: LiveSettings, clock: Clock) -> None:
         self._line = line

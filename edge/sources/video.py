@@ -19,6 +19,7 @@ class VideoSource:
     """A video file. No frame is lost: the next one is decoded when it is asked for."""
 
     live = False
+    ahead = True
     dropped = 0
 
     def __init__(self, line: str, path: Path, clock: Clock, *, realtime: bool, loop: bool) -> None:

@@ -27,6 +27,7 @@ class Memory:
 
     live = False
     on_demand = True
+    ahead = True
     dropped = 0
 
     def __init__(self, pictures: list[Image]) -> None:
@@ -50,6 +51,7 @@ class Ahead:
 
     live = False
     on_demand = True
+    ahead = True
     dropped = 0
 
     def __init__(self, source: Source) -> None:

@@ -157,7 +157,8 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
                 "source": {"video": f"{etc}/clip.mp4", "pace": "asap", "loop": True},
                 "model": f"{etc}/../bundle",
             },
-            rest | {"name": "line3", "topic": "factory/line3", "source": {"images": f"{etc}/parts/*.jpg"}},
+            rest
+            | {"name": "line3", "topic": "factory/line3", "source": {"images": f"{etc}/parts/*.jpg", "watch": False}},
         ],
     }
     assert settings.mqtt.port_or_default == 8883
