@@ -24,14 +24,14 @@ LONGEST, HALVED_FROM = 1280, 1200
 """Pixels of the longer side: of larger frames only every second, third … pixel is taken; from the other on, halved."""
 CONTRAST = 24
 """Grey levels within 9 x 9 pixels that make an edge, well above noise."""
-SOME = (slice(None, None, 2), slice(None, None, 3))
-FEW_EDGES = 70
+SOME = (slice(None, None, 3), slice(None, None, 4))
+FEW_EDGES = 35
 """Of the pixels that are looked at for the focus, those near an edge, below which a picture says nothing about it."""
 STEEPEST = 98
 """Percentile of the steepness that is taken: the edges in focus, not those that are round or move."""
 SHARP, SOFT = 0.4, 0.13
 """Steepness of a sharp picture: with softer edges it is measured at half the size. And that of no edge at all."""
-USUAL_AT_LEAST, USUAL_AT_MOST = 30, 180
+USUAL_AT_LEAST, USUAL_AT_MOST = 25, 150
 """Pictures with edges from which it is learnt how steep they are: 10 s before it is judged, 60 s in all."""
 USUAL = 10
 """Percentile of these: what stands still may be a little less sharp than the parts."""
@@ -46,13 +46,13 @@ KEPT = 0.3
 MANY_EDGES = 4000
 """Pixels of edges that are looked at, at most."""
 
-COARSE = 320
+COARSE = 192
 """Pixels of the longer side of the picture in which a displacement is looked for."""
-FEW_DIRECTIONS = 0.0003
+FEW_DIRECTIONS = 0.0001
 """Mean square of the directions in the reference, below which it has nothing that could be found again."""
 FOUND, NOT_THERE = 0.25, 0.6
 """Share of the reference that must be found at one place, and of that what may be left at the old one."""
-STEADY = 180
+STEADY = 150
 """Pictures in a row, a minute of them, in which it was found: when it then is not, the camera has turned away. Where
 parts fill the whole picture every now and then that means nothing."""
 

@@ -39,7 +39,7 @@ class Film:
 
 def scene_of(kind: str, request: pytest.FixtureRequest) -> Scene:
     if kind == "photographs":
-        return Scene(photographs(request.getfixturevalue("tiles"), 5), 5)
+        return Scene(photographs(request.getfixturevalue("tiles"), 5), 5, (640, 360))
     return Scene(drawings(5), 5, (640, 360))
 
 
@@ -101,8 +101,8 @@ def test_a_camera_that_looks_elsewhere_after_a_minute_was_moved() -> None:
     scene, other = Scene(drawings(5), 5, (640, 360)), Scene(drawings(77), 77, (640, 360))
     film = Film(scene, scene.reference())
     film.trust.judge(scene.picture(0), 0)
-    for number in range(240):
-        film.trust.judge(scene.picture(0.25 * number), int(0.25 * number * SECOND))
+    for number in range(160):
+        film.trust.judge(scene.picture(0.4 * number), int(0.4 * number * SECOND))
     film.now_s, film.scene = 70.0, other
     film.scene._machine[:] = 60  # nor does it show anything that could be taken for it
     assert film.show(2)[-1] == {"moved"}
@@ -125,8 +125,8 @@ def ordinary(scene: Scene, seconds: float) -> Counter[Cause]:
 
 
 @pytest.mark.parametrize("kind", ["photographs", "drawings"])
-def test_two_minutes_of_an_ordinary_day_are_trusted(kind: str, request: pytest.FixtureRequest) -> None:
-    assert ordinary(scene_of(kind, request), 120) == {}
+def test_a_minute_of_an_ordinary_day_are_trusted(kind: str, request: pytest.FixtureRequest) -> None:
+    assert ordinary(scene_of(kind, request), 60) == {}
 
 
 @pytest.mark.slow
