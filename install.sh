@@ -72,6 +72,7 @@ missing_for_slow_tests() {
     # The packages: building and checking them, and a Debian to install them into.
     has dh || say debhelper
     has lintian || say lintian
+    has reprepro || say reprepro
     has mmdebstrap || say mmdebstrap
     has systemd-nspawn || say systemd-container
     [[ $(uname -m) == x86_64 ]] || return 0

@@ -123,6 +123,12 @@ tune() {
     fi
 }
 
+# examine: what this device has and lacks. A camera that is not plugged in yet does not undo the installation; packages
+# of before that command came lack it.
+examine() {
+    ! edgecls doctor --help >/dev/null 2>&1 || edgecls doctor || true
+}
+
 say_what_next() {
     cat <<'END'
 
@@ -176,6 +182,7 @@ install_service() {
     apt_quietly install --no-install-recommends --reinstall --allow-downgrades "${DEBS[@]}"
     start_service
     [[ $tuning == no ]] || tune
+    examine
     say_what_next
 }
 

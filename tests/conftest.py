@@ -1,5 +1,7 @@
 """What the tests share: real files, real engines, a real broker."""
 
+import itertools
+import os
 import shutil
 import socket
 import subprocess
@@ -81,10 +83,21 @@ class Mosquitto:
             self.process = None
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = itertools.cycle(range(16_000 + WORKER % 16 * 1_000, 17_000 + WORKER % 16 * 1_000))
+
+
 def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody else takes: not another worker of the tests, and not the system for somebody's connection."""
+    for port in PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as brokers do
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("unreachable: the ports go round")
 
 
 @pytest.fixture

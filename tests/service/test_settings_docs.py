@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import pytest
 import yaml
 from conftest import ROOT
 
@@ -70,3 +71,11 @@ def test_the_example_of_the_documentation_is_valid(surface_demo: Path) -> None:
     text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     example = text.split("```yaml\n")[1].split("```")[0]
     parse_settings(example.replace("/usr/share/edgecls/models/surface-demo", str(surface_demo)), ROOT / "a.yaml")
+
+
+@pytest.mark.parametrize("before", sorted((ROOT / "tests/configurations").glob("*.yaml")), ids=lambda path: path.stem)
+def test_configurations_of_versions_before_are_accepted(before: Path, surface_demo: Path) -> None:
+    # Whoever edits one of these files breaks what the pages on updates promise.
+    text = before.read_text(encoding="utf-8")
+    settings = parse_settings(text.replace("/usr/share/edgecls/models/surface-demo", str(surface_demo)), before)
+    assert settings.lines[0].topic == "factory/line1"
