@@ -50,7 +50,9 @@ COARSE = 192
 """Pixels of the longer side of the picture in which a displacement is looked for."""
 FEW_DIRECTIONS = 0.0001
 """Mean square of the directions in the reference, below which it has nothing that could be found again."""
-FOUND, NOT_THERE = 0.25, 0.6
+REACH = 6
+"""A displacement is looked for within this part of the longer side."""
+FOUND, NOT_THERE = 0.35, 0.5
 """Share of the reference that must be found at one place, and of that what may be left at the old one."""
 STEADY = 150
 """Pictures in a row, a minute of them, in which it was found: when it then is not, the camera has turned away. Where
@@ -234,6 +236,8 @@ class _Place:
             return None
         spectrum = cv2.dft(self._directions(grey), flags=cv2.DFT_COMPLEX_OUTPUT)
         found = cv2.idft(cv2.mulSpectrums(spectrum, self._spectrum, 0, conjB=True), flags=cv2.DFT_SCALE)[..., 0]
+        reach = max(self._size) // REACH
+        found[reach:-reach] = found[:, reach:-reach] = 0
         y, x = divmod(int(np.argmax(found)), found.shape[1])
         here = max(found[0, 0], found[0, 1], found[1, 0], found[0, -1], found[-1, 0])
         best = found[y, x] / self._energy
