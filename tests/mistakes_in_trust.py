@@ -23,7 +23,7 @@ TRUST: list[tuple[str, list[str]]] = [
             ("black", "256", "0", "255", "256"),
             ("overexposed", "often", "0", "1", "'often'"),
             ("focus", "1.5", "0", "1", "1.5"),
-            ("moved", "true", "0", "1", "True"),
+            ("moved", "true", "0", "1", "true"),
             ("covered", "-1", "0", "1", "-1"),
         )
     ),

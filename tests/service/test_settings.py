@@ -147,6 +147,7 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
                 "model": None,
                 "roi": [1, 2, 3, 4],
                 "decide": decide | {"per": "change", "min_score": 0.7, "votes": {"of": 7, "need": 4}},
+                "trust": trust,
                 "publish": "all",
             },
             rest
