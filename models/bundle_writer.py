@@ -1,4 +1,4 @@
-"""Bundles as the workshop reads and writes them; what `edgecls model import` needs, too, is `edge.conversion.writer`."""
+"""Bundles as the workshop reads and writes them; `edge.conversion.writer` is for `edgecls model import`, too."""
 
 import json
 from pathlib import Path

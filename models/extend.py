@@ -7,8 +7,9 @@ from typing import Literal
 import onnx
 from onnx import TensorProto
 
-from edge.conversion.extend import INPUT, Layout, Original, check, extend, the_input
-from edge.preprocess import Colour
+from edge.conversion.extend import INPUT, check, extend, the_input
+from edge.conversion.original import Original
+from edge.preprocess import Colour, Layout
 
 __all__ = ["Original", "check", "extend", "the_input"]
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge.backends import EngineSettings, Plan
-from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.backends import EngineSettings
 from edge.bundle import Bundle, load_bundle
-from edge.conversion.quantise import METHODS, quantise
+from edge.conversion.quantise import METHODS, quantise, scores_of
 from edge.engine import Engine
 from edge.frame import Image
 from edge.preprocess import InputSpec, Preprocessor
@@ -70,16 +69,7 @@ def difference_to_fp32(path: Path) -> float:
 
 def golden_scores(model: Path, bundle: Bundle) -> npt.NDArray[np.float32]:
     """What ONNX Runtime's own backend answers to the golden inputs."""
-    spec = bundle.manifest.input.spec
-    picture: Image = np.empty(spec.shape, np.uint8)
-    scores = np.empty((1, len(bundle.labels)), np.float32)
-    run = OnnxRuntimeBackend(model, spec, Plan("onnxruntime", "cpu", "int8"), None).bind(picture, scores)
-    rows = []
-    for image in bundle.golden_inputs:
-        picture[0] = image
-        run()
-        rows.append(scores[0].copy())
-    return np.stack(rows)
+    return scores_of(model, bundle.manifest.input.spec, bundle.golden_inputs, len(bundle.labels))
 
 
 def _prepared(pictures: list[Picture], spec: InputSpec) -> Iterator[Image]:

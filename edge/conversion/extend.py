@@ -10,8 +10,7 @@ zeros, which is the mean of a normalised picture but black in one that is not.
 The Transpose comes before the Sub: with the channels last, ONNX Runtime takes more than twice as long for these steps.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,54 +19,16 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 
 from edge.conversion.first_conv import FirstConv, find_first_conv
+from edge.conversion.original import Original
 from edge.conversion.writer import golden_inputs
-from edge.frame import Image
-from edge.preprocess import Colour, InputSpec
+from edge.preprocess import Layout
 
 Array = npt.NDArray[np.float32]
-Layout = Literal["NCHW", "NHWC"]
 
 INPUT = "image"
 LARGEST_DIFFERENCE = 1e-4
 LARGEST_DIFFERENCE_INT8 = 0.05
 """Values that lie on the border between two steps of the first quantisation may fall to either side."""
-
-
-@dataclass(frozen=True, slots=True)
-class Original:
-    """What a model takes before it is extended.
-
-    Attributes:
-        colour: order of its channels.
-        layout: of its input.
-        height: pixels.
-        width: pixels.
-        dtype: float32 stands for `(value / 255 - mean) / std`, uint8 for the values as they are.
-        mean: one for each channel, in the model's order, of values 0 to 1.
-        std: the same.
-    """
-
-    colour: Colour
-    layout: Layout
-    height: int
-    width: int
-    dtype: Literal["float32", "uint8"] = "float32"
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    @property
-    def spec(self) -> InputSpec:
-        """What the extended model takes."""
-        return InputSpec(self.width, self.height, "GRAY" if self.colour == "GRAY" else "BGR")
-
-    def prepare(self, image: Image) -> npt.NDArray[np.generic]:
-        """(height, width, channels) uint8, BGR or grey, as the original takes it, with a batch dimension."""
-        ordered: npt.NDArray[Any] = image[..., ::-1] if self.colour == "RGB" else image
-        if self.dtype == "float32":
-            ordered = (ordered / np.float32(255) - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
-        if self.layout == "NCHW":
-            ordered = ordered.transpose(2, 0, 1)
-        return np.ascontiguousarray(ordered[None], np.dtype(self.dtype))
 
 
 def extend(model: onnx.ModelProto, original: Original, *, softmax: bool = False) -> onnx.ModelProto:

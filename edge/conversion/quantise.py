@@ -4,12 +4,17 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from edge.backends import Plan
+from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.conversion.extend import the_input
 from edge.frame import Image
+from edge.preprocess import InputSpec
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -45,6 +50,19 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str) -> No
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
         int8.write_bytes(new.read_bytes())
+
+
+def scores_of(model: Path, spec: InputSpec, images: Image, labels: int) -> npt.NDArray[np.float32]:
+    """What ONNX Runtime's own backend answers to pictures (n, height, width, channels) uint8: (n, labels)."""
+    picture: Image = np.empty(spec.shape, np.uint8)
+    scores = np.empty((1, labels), np.float32)
+    run = OnnxRuntimeBackend(model, spec, Plan("onnxruntime", "cpu", "int8"), None).bind(picture, scores)
+    rows = []
+    for image in images:
+        picture[0] = image
+        run()
+        rows.append(scores[0].copy())
+    return np.stack(rows)
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library is untyped
