@@ -87,7 +87,34 @@ def _load(path: Path) -> onnx.ModelProto:
     _load_external_data(model, path)
     if model.functions:
         model = inliner.inline_local_functions(model)
+    _sort(model.graph)
     return model
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Each step after those that it reads from, as ONNX wants it; tools that cast to float16 leave some behind."""
+    made_by = {name: number for number, node in enumerate(graph.node) for name in node.output}
+    order: dict[int, None] = {}
+    for number in range(len(graph.node)):
+        waiting = [number]
+        while waiting:
+            before = {made_by[name] for name in _read_by(graph.node[waiting[-1]]) if name in made_by} - set(order)
+            before -= set(waiting)  # a loop, which no engine takes
+            if before:
+                waiting += sorted(before)
+            else:
+                order[waiting.pop()] = None
+    if list(order) != sorted(order):
+        nodes = [graph.node[number] for number in order]
+        sorted_nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(sorted_nodes)
+
+
+def _read_by(node: onnx.NodeProto) -> set[str]:
+    """Also by the branches in it, which read what lies outside of them."""
+    branches = [attribute.g for attribute in node.attribute if attribute.g.node]
+    return {*node.input, *(name for branch in branches for inner in branch.node for name in _read_by(inner))}
 
 
 def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
@@ -186,9 +213,7 @@ def _drop_what_nobody_reads(graph: onnx.GraphProto) -> None:
     for node in reversed(graph.node):
         if wanted & set(node.output):
             kept.append(node)
-            wanted |= {name for name in node.input if name}
-            for attribute in node.attribute:  # branches read what lies outside of them, too
-                wanted |= {name for inner in attribute.g.node for name in inner.input}
+            wanted |= _read_by(node) - {""}
     del graph.node[:]
     graph.node.extend(reversed(kept))
 
