@@ -73,6 +73,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_measuring(commands)
     _add_doctor(commands)
 
+    command = commands.add_parser("reference", help="take the picture against which a line is held for ever after")
+    command.add_argument("line", metavar="LINE", help="name of the line")
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument("--seconds", type=float, default=5.0, metavar="S", help="look so long (default: %(default)g)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.set_defaults(run=_command("reference"))
+
+    command = commands.add_parser("snapshot", help="a picture of what a line sees, and what its model sees of it")
+    command.add_argument("line", metavar="LINE", help="name of the line")
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument("--output", type=Path, metavar="FILE", help="(default: LINE.png)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.set_defaults(run=_command("snapshot"))
+
     _add_model(commands)
 
     command = commands.add_parser("watch", help="what the lines say, live")
