@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import a_free_port
 
 from edge.frame import Frame, Image
 
@@ -33,9 +34,11 @@ def number_in(frame: Frame) -> int:
 class NetworkCamera:
     """At rtsp://127.0.0.1:PORT/cam."""
 
-    def __init__(self, port: int, folder: Path, picture: Image | None = None, login: tuple[str, ...] = ()) -> None:
-        self.address = f"rtsp://127.0.0.1:{port}/cam"
-        self._port = port
+    def __init__(
+        self, port: int | None, folder: Path, picture: Image | None = None, login: tuple[str, ...] = ()
+    ) -> None:
+        self._port = a_free_port() if port is None else port
+        self.address = f"rtsp://127.0.0.1:{self._port}/cam"
         self._folder = folder
         self._picture = np.full((480, 640, 3), 120, np.uint8) if picture is None else picture
         self._login = login
