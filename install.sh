@@ -82,12 +82,15 @@ missing_for_slow_tests() {
     has reprepro || say reprepro
     has mmdebstrap || say mmdebstrap
     has systemd-nspawn || say systemd-container
-    [[ $(uname -m) == x86_64 ]] || return 0
-    # Debian's kernel is fetched and unpacked by the test that boots it; it is not installed.
-    has qemu-system-x86_64 || say qemu-system-x86
-    has busybox || say busybox-static
+    # Whole machines. Debian's kernel is fetched and unpacked by the tests that boot it; it is not installed.
+    has qemu-system-aarch64 || say qemu-system-arm
     has cpio || say cpio
     has mke2fs || [[ -x /sbin/mke2fs ]] || say e2fsprogs
+    [[ $(uname -m) == x86_64 ]] || return 0
+    has qemu-system-x86_64 || say qemu-system-x86
+    has qemu-aarch64-static || say qemu-user-static # sets a Debian for arm64 up
+    has arch-test || say arch-test
+    has busybox || say busybox-static
     has nbdkit || [[ -x /usr/sbin/nbdkit ]] || say nbdkit
 }
 

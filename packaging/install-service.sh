@@ -136,6 +136,7 @@ Next: name your broker and your camera (ls /dev/v4l/by-id) in /etc/edgecls.yaml,
   sudo edgecls check-config             names every mistake with its line
   sudo systemctl restart edgecls        takes the new settings over
   sudo edgecls watch                    what the lines say, live
+  sudo edgecls doctor                   what this device still lacks
   journalctl -u edgecls                 the log
 END
 }

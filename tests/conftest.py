@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,9 +128,17 @@ def connect() -> Iterator[Connect]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def open_folder() -> Iterator[Path]:
+    """One that other users may pass through; those of pytest are private."""
+    with tempfile.TemporaryDirectory(prefix="edgecls-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def small_disk(open_folder: Path) -> Iterator[Path]:
     """A disk of 8 MiB."""
-    folder = tmp_path / "disk"
+    folder = open_folder / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:

@@ -18,9 +18,10 @@ PACKED = ("edge", "models", "packaging", "service", "CHANGELOG.md", "LICENSE", "
 """What the packages are made of."""
 
 
-def build(out: Path, release: str, checkout: Path = ROOT, **environment: str) -> list[Path]:
-    """The packages for this processor, in `out`."""
-    command = [str(checkout / "packaging/build-deb.sh"), "--release", release, "--out", str(out)]
+def build(out: Path, release: str, checkout: Path = ROOT, arch: str = "", **environment: str) -> list[Path]:
+    """The packages for this processor or another one, in `out`."""
+    of_arch = [arch] if arch else []
+    command = [str(checkout / "packaging/build-deb.sh"), *of_arch, "--release", release, "--out", str(out)]
     done = subprocess.run(
         command, env={**os.environ, **QUICK, **environment}, check=True, stdout=subprocess.PIPE, text=True
     )
@@ -28,9 +29,9 @@ def build(out: Path, release: str, checkout: Path = ROOT, **environment: str) ->
 
 
 @functools.cache
-def built(release: str) -> Sequence[Path]:
+def built(release: str, arch: str = "") -> Sequence[Path]:
     """Of this checkout; once for all tests that run together."""
-    return tuple(build(_emptied(release), release))
+    return tuple(build(_emptied(f"{release}{arch}"), release, arch=arch))
 
 
 @functools.cache

@@ -61,3 +61,14 @@ def camera_of(line: LineSection) -> str | None:
 def reads_files(line: LineSection) -> bool:
     """Whether any number of programs may read its source at the same time."""
     return hasattr(line.source, "video") or hasattr(line.source, "images")
+
+
+def is_missing(path: Path) -> bool:
+    """Not when it cannot be told, because a folder above it is closed to this user."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

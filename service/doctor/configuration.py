@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from service.doctor.case import Case
+from service.doctor.case import Case, is_missing
 from service.doctor.finding import Finding, error, ok, warning
 
 
@@ -13,7 +13,7 @@ def configuration(case: Case) -> Iterator[Finding]:
     if case.settings is not None:
         told = ", ".join(f"{line.name} -> {line.topic}/defects" for line in case.settings.lines)
         yield ok(subject, f"is fine: {told}", lines=[line.name for line in case.settings.lines])
-    elif not case.config.exists() and os.access(case.config.parent, os.X_OK):
+    elif is_missing(case.config):
         remedy = "name one with --config FILE; packaging/edgecls.yaml is one to begin with, which ./install.sh installs"
         yield error(subject, "there is no such file", remedy)
     elif not os.access(case.config, os.R_OK):

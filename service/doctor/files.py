@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from service.doctor.case import Case
+from service.doctor.case import Case, is_missing
 from service.doctor.finding import Finding, error, note, ok, warning
 from service.settings import DEFAULT_PATH
 
@@ -32,7 +32,7 @@ def files(case: Case) -> Iterator[Finding]:
         yield note("user", f"only root can tell what the user {USER} may read and write", "sudo edgecls doctor")
         return
     who = whose.pw_name if whose else pwd.getpwuid(os.geteuid()).pw_name
-    if case.config.exists():
+    if not is_missing(case.config):
         yield from _readable("configuration", case.config, whose, who)
         if whose and case.config == DEFAULT_PATH and _mode(case.config) & stat.S_IWOTH:
             yield error("configuration", f"everybody may change {case.config}", f"sudo chmod 640 {case.config}")
@@ -55,7 +55,7 @@ def _secrets(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _secret(subject: str, file: Path, whose: "pwd.struct_passwd | None", who: str) -> Iterator[Finding]:
-    if not file.exists():
+    if is_missing(file):
         owner = f"-m 640 -g {USER}" if whose else "-m 600"
         yield error(subject, f"{file} is not there", f"type it into: sudo install {owner} /dev/stdin {file}")
         return
@@ -75,7 +75,7 @@ def _readable(subject: str, file: Path, whose: "pwd.struct_passwd | None", who: 
 def _writable(subject: str, file: Path, whose: "pwd.struct_passwd | None", who: str) -> Iterator[Finding]:
     """A file that is made if need be, and its folder: SQLite makes files beside it."""
     folder = file.parent
-    if not folder.exists():
+    if is_missing(folder):
         if whose is None:
             yield note(subject, f"{folder} is not there yet: the daemon makes it if it may", f"mkdir -p {folder}")
         else:
@@ -83,14 +83,14 @@ def _writable(subject: str, file: Path, whose: "pwd.struct_passwd | None", who: 
             yield error(subject, f"{folder} is not there", remedy)
     elif not _may(whose, "-w", folder):
         yield error(subject, f"{who} may not write to {folder}", f"sudo chown {who}: {folder}")
-    elif file.exists() and not _may(whose, "-w", file):
+    elif not is_missing(file) and not _may(whose, "-w", file):
         yield error(subject, f"{who} may not write to {file}", f"sudo chown {who}: {file}*")
     else:
         yield ok(subject, f"{who} may write to {folder}")
 
 
 def _cache(folder: Path, whose: "pwd.struct_passwd | None", who: str) -> Iterator[Finding]:
-    if folder.exists() and _may(whose, "-w", folder):
+    if not is_missing(folder) and _may(whose, "-w", folder):
         yield ok("cache", f"{who} may write to {folder}")
     else:
         text = f"{who} cannot write to {folder}: models are compiled again at each start"

@@ -151,6 +151,7 @@ def test_install_sh_installs_tunes_and_survives_an_interruption(machine: Machine
     (machine.root / "etc/edgecls.yaml").write_text(CONFIGURATION)
     printed = machine.run(*install_debs, timeout_s=300)
     assert "Device: " in printed
+    assert "\nservice\n" in printed, "the doctor has looked at it"
     assert "sudo systemctl restart edgecls" in printed
     assert machine.property("edgecls", "ActiveState") == "active"
     assert (machine.root / "etc/edgecls.yaml").read_text() == CONFIGURATION

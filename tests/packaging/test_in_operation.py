@@ -56,7 +56,7 @@ def configure(machine: Machine, text: str) -> None:
 
 
 def until(what: Callable[[], bool], complaint: Callable[[], str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not what():
         assert time.monotonic() < deadline, complaint()
         time.sleep(0.1)

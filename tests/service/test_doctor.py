@@ -145,13 +145,11 @@ sys.exit(main(["doctor", *sys.argv[1:]]))
 """
 
 
-def test_a_user_who_may_read_nothing(tmp_path: Path, free_port: int) -> None:
+def test_a_user_who_may_read_nothing(open_folder: Path, free_port: int) -> None:
     if os.geteuid() != 0:
         pytest.skip("becoming another user needs root")
-    file = write_config(tmp_path, free_port, [images_line(tmp_path)])
-    os.chown(tmp_path, 65534, 65534)
-    for folder in (tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    file = write_config(open_folder, free_port, [images_line(open_folder)])
+    os.chown(open_folder, 65534, 65534)
     file.chmod(0o640)
     sections = [word for name in ("configuration", "broker", "service") for word in ("--section", name)]
     command = [sys.executable, "-c", AS_NOBODY, "--config", str(file), *sections]
@@ -160,3 +158,8 @@ def test_a_user_who_may_read_nothing(tmp_path: Path, free_port: int) -> None:
     assert "not foreseen" not in done.stdout
     assert "this user may not read it, so nothing in it was looked at" in done.stdout
     assert "-> sudo edgecls doctor" in done.stdout
+    os.chown(open_folder, 0, 0)
+    open_folder.chmod(0o700)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert "not foreseen" not in done.stdout
+    assert "this user may not read it, so nothing in it was looked at" in done.stdout

@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,41 +114,37 @@ def test_files_of_a_user_without_a_service(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def service_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["pwd.struct_passwd"]:
-    """A user that stands for the service's; and a folder that others may pass through."""
+def service_user(monkeypatch: pytest.MonkeyPatch) -> "pwd.struct_passwd":
+    """A user that stands for the service's."""
     if os.geteuid() != 0:
         pytest.skip("asking as another user needs root")
     monkeypatch.setattr(files, "USER", "daemon")
-    folders = [tmp_path, *tmp_path.parents]
-    before = {folder: folder.stat().st_mode & 0o777 for folder in folders[:3]}
-    for folder in before:
-        folder.chmod(0o755)
-    yield pwd.getpwnam("daemon")
-    for folder, mode in before.items():
-        folder.chmod(mode)
+    return pwd.getpwnam("daemon")
 
 
-def test_files_of_the_service(tmp_path: Path, service_user: "pwd.struct_passwd") -> None:
-    (tmp_path / "password").write_text("s3cret")
-    (tmp_path / "password").chmod(0o600)
+def test_files_of_the_service(open_folder: Path, service_user: "pwd.struct_passwd") -> None:
+    (open_folder / "password").write_text("s3cret")
+    (open_folder / "password").chmod(0o600)
     mqtt = {"username": "edgecls", "password_file": "password"}
-    case = case_with(tmp_path, mqtt=mqtt, outbox={"path": "state/outbox.db"})
+    case = case_with(open_folder, mqtt=mqtt, outbox={"path": "state/outbox.db"})
     found = looked_at(case)
     assert [one.level for one in found["mqtt.password_file"]] == ["error"]
     assert "daemon may not read" in found["mqtt.password_file"][0].text
     assert "is not there" in found["outbox"][0].text
-    (tmp_path / "state").mkdir(mode=0o755)
+    (open_folder / "state").mkdir(mode=0o755)
     assert "daemon may not write to" in looked_at(case)["outbox"][0].text
-    os.chown(tmp_path / "state", service_user.pw_uid, service_user.pw_gid)
-    os.chown(tmp_path / "password", 0, service_user.pw_gid)
-    (tmp_path / "password").chmod(0o640)
+    os.chown(open_folder / "state", service_user.pw_uid, service_user.pw_gid)
+    os.chown(open_folder / "password", 0, service_user.pw_gid)
+    (open_folder / "password").chmod(0o640)
     found = looked_at(case)
     assert [one.level for one in (*found["outbox"], *found["mqtt.password_file"])] == ["ok", "ok"]
 
 
-def test_a_read_only_disk_under_the_outbox(tmp_path: Path, small_disk: Path, service_user: "pwd.struct_passwd") -> None:
+def test_a_read_only_disk_under_the_outbox(
+    open_folder: Path, small_disk: Path, service_user: "pwd.struct_passwd"
+) -> None:
     os.chown(small_disk, service_user.pw_uid, service_user.pw_gid)
-    case = case_with(tmp_path, outbox={"path": str(small_disk / "outbox.db")})
+    case = case_with(open_folder, outbox={"path": str(small_disk / "outbox.db")})
     assert looked_at(case)["outbox"][0].level == "ok"
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     assert "daemon may not write" in looked_at(case)["outbox"][0].text
