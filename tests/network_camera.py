@@ -55,7 +55,7 @@ class NetworkCamera:
             resized = cv2.resize(self._picture, (width, height))
             path.write_bytes(cv2.cvtColor(resized, cv2.COLOR_BGR2YUV_I420).tobytes())
         self._first += NUMBERS
-        numbers = map(str, (self._port, width, height, fps, path, self._first))
+        numbers = map(str, (self._port, path, width, height, fps, self._first))
         words = [PYTHON, str(SERVER), *numbers, *self._login]
         self._process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         self.answered = 0.0
