@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from edge.errors import BundleError
 from edge.frame import Image
-from edge.preprocess import Colour, InputSpec, InputType, Layout, Resize
+from edge.preprocess import FILL, Colour, InputSpec, InputType, Layout, Resize
 
 Precision = Literal["int8", "fp16", "fp32"]
 BackendName = Literal["onnxruntime", "openvino"]
@@ -44,6 +44,7 @@ class InputSection(_Strict):
     mean: list[float]
     std: list[float]
     resize: Resize
+    fill: int = Field(default=FILL, ge=0, le=255)
 
     @model_validator(mode="after")
     def _channels_fit_the_colour(self) -> Self:
@@ -72,6 +73,7 @@ class InputSection(_Strict):
             dtype=self.dtype,
             mean=tuple(self.mean),
             std=tuple(self.std),
+            fill=self.fill,
         )
 
 

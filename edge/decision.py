@@ -70,7 +70,7 @@ class DecideSettings:
 
 
 class Evidence(NamedTuple):
-    """One frame that was looked at, and what the model said; milliseconds."""
+    """One frame that was looked at, and what the model said; milliseconds. `doubt`: why the frame is not trusted."""
 
     classification: Classification
     seq: int
@@ -80,6 +80,7 @@ class Evidence(NamedTuple):
     file: str | None
     preprocess_ms: float
     infer_ms: float
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,8 @@ class PerFrame:
 
     def take(self, evidence: Evidence) -> None:
         verdict, reason = self._judge.on(evidence.classification)
+        if evidence.doubt:
+            verdict, reason = "review", evidence.doubt
         self._rulings.append(Ruling(verdict, evidence, reason))
 
     def rulings(self) -> Sequence[Ruling]:

@@ -92,6 +92,7 @@ class Pipeline:
             file=frame.file,
             preprocess_ms=(preprocessed_ns - start_ns) / 1e6,
             infer_ms=(inferred_ns - preprocessed_ns) / 1e6,
+            doubt=frame.doubt,
         )
 
     def _decisions(self, line: str, rulings: Iterable[Ruling], captured_at_ns: int | None) -> list[Decision]:

@@ -24,7 +24,7 @@ Layout = Literal["NHWC", "NCHW"]
 InputType = Literal["uint8", "float32"]
 
 FILL = 127
-"""Grey level beside a letterboxed picture."""
+"""Grey level beside a letterboxed picture, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,13 @@ class InputSpec:
         width: pixels.
         height: pixels.
         colour: order of the channels; `GRAY` is one channel.
-        resize: `stretch` to the whole input; `letterbox`: keep the aspect ratio and fill up with mid-grey; `crop`: keep
+        resize: `stretch` to the whole input; `letterbox`: keep the aspect ratio and fill up with `fill`; `crop`: keep
             the aspect ratio and leave out what is too much on both sides, or above and below.
         layout: where the channels are.
         dtype: `uint8`: pixels, the file normalises them itself; `float32`: (pixel / 255 - mean) / std.
         mean: of values 0 to 1, for each channel in the order of `colour`.
         std: the same.
+        fill: grey level beside a letterboxed picture.
     """
 
     width: int
@@ -51,6 +52,7 @@ class InputSpec:
     dtype: InputType = "uint8"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    fill: int = FILL
 
     @property
     def as_preprocessed(self) -> bool:
@@ -157,7 +159,7 @@ class Preprocessor:
         self._area = self._target
         across, down = self._spec.width / width, self._spec.height / height
         if self._spec.resize == "letterbox":
-            self._target[...] = FILL
+            self._target[...] = self._spec.fill
             inner_width = max(1, round(width * min(across, down)))
             inner_height = max(1, round(height * min(across, down)))
             left, top = (self._spec.width - inner_width) // 2, (self._spec.height - inner_height) // 2

@@ -1,6 +1,7 @@
 """From the configuration of a line to what `edge` needs to know of it."""
 
 from pathlib import Path
+from typing import Literal
 
 from edge.backends import EngineSettings
 from edge.bundle import Bundle
@@ -15,6 +16,7 @@ from edge.sources import (
     SourceSettings,
     VideoSettings,
 )
+from edge.trust import TrustSettings
 from service.sections import EngineSection, LineSection
 from service.source_sections import (
     CameraSection,
@@ -71,6 +73,23 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
         dwell=Dwell(decide.dwell.min_frames, decide.dwell.max_s),
         cooldown_s=decide.cooldown_s,
         timeout_s=decide.timeout_s,
+    )
+
+
+def trust_settings(section: LineSection) -> TrustSettings:
+    """What `edge` needs to know of when a picture is not trusted."""
+    trust = section.trust
+
+    def threshold(value: float | Literal["off"]) -> float | None:
+        return None if value == "off" else value
+
+    return TrustSettings(
+        frozen_s=threshold(trust.frozen_s),
+        black=threshold(trust.black),
+        overexposed=threshold(trust.overexposed),
+        focus=threshold(trust.focus),
+        moved=threshold(trust.moved),
+        covered=threshold(trust.covered),
     )
 
 
