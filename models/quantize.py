@@ -11,7 +11,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from edge.backends import EngineSettings, Plan
+from edge.backends import EngineSettings, Plan, as_scores
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle, load_bundle
 from edge.engine import Engine
@@ -20,7 +20,6 @@ from edge.preprocess import InputSpec, Preprocessor
 from edge.sources.images import read_image
 from models.bundle_writer import add_file, read_manifest, write_manifest
 from models.dataset import Picture, read_dataset
-from models.extend import the_input
 
 FILE = "model.int8.onnx"
 METHODS = {
@@ -84,7 +83,7 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str) -> No
         quantize_static(
             str(prepared),
             str(new),
-            _Calibration(the_input(onnx.load(fp32)).name, inputs),
+            _Calibration(_input_name(fp32), inputs),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -108,14 +107,20 @@ def golden_scores(model: Path, bundle: Bundle) -> npt.NDArray[np.float32]:
     """What ONNX Runtime's own backend answers to the golden inputs."""
     spec = bundle.manifest.input.spec
     picture: Image = np.empty(spec.shape, np.uint8)
-    scores = np.empty((1, len(bundle.labels)), np.float32)
-    run = OnnxRuntimeBackend(model, spec, Plan("onnxruntime", "cpu", "int8"), None).bind(picture, scores)
+    outputs = bundle.make_outputs()
+    run = OnnxRuntimeBackend(model, spec, Plan("onnxruntime", "cpu", "int8"), None).bind(picture, *outputs)
     rows = []
     for image in bundle.golden_inputs:
         picture[0] = image
         run()
-        rows.append(scores[0].copy())
+        rows.append(as_scores(bundle, outputs)[0].copy())
     return np.stack(rows)
+
+
+def _input_name(model: Path) -> str:
+    graph = onnx.load(model).graph
+    weights = {weight.name for weight in graph.initializer}  # old models list them as inputs, too
+    return next(str(value.name) for value in graph.input if value.name not in weights)
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library is untyped

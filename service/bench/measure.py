@@ -54,7 +54,7 @@ class Contender:
         self.plan = engine.plan
         self.run: Run
         # The same arrays as the pipeline's: where memory lies makes a difference to some kernels.
-        self.run, _ = engine.bind(slot.input, slot.scores)
+        self.run, _ = engine.bind(slot.input, *slot.outputs)
         self.pipeline = Pipeline(slot=slot, decider=decider, clock=SystemClock())
         self.turns: dict[Load, Turns] = {load: Turns() for load in LOADS}
 
