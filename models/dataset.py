@@ -87,10 +87,8 @@ def truth_mask(picture: Picture, spec: InputSpec, labels: tuple[str, ...]) -> Im
         mask: Image = np.zeros(mask_spec.shape, np.uint8)
         preprocess = Preprocessor(mask_spec, mask)
         preprocess(read_image(picture.mask))
-        area = preprocess.area[..., 0]
-        # Beside a letterboxed picture there is nothing.
-        top, left = ((np.array(classes.shape) - area.shape) // 2).tolist()
-        classes[top : top + area.shape[0], left : left + area.shape[1]][area > 127] = labels.index(picture.label)
+        top, left, height, width = preprocess.shown.input  # beside a letterboxed picture there is nothing
+        classes[top : top + height, left : left + width][preprocess.area[..., 0] > 127] = labels.index(picture.label)
     return classes
 
 

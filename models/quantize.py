@@ -2,7 +2,7 @@
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.data} has no pictures in the split {args.split}: nothing to calibrate with")
     path = args.model / FILE
     fp32 = bundle.file("fp32", "onnxruntime")
-    quantise(fp32, path, _prepared(pictures, bundle.manifest.input.spec), args.method)
+    # A skip that is joined in INT8 need not become floating point on its way.
+    also = ["Concat"] if bundle.manifest.task == "segmentation" else []
+    quantise(fp32, path, _prepared(pictures, bundle.manifest.input.spec), args.method, also)
     manifest = read_manifest(args.model)
     add_file(args.model, manifest, "int8", FILE, golden_scores(path, bundle))
     manifest["provenance"]["quantisation"] = {"method": args.method, "pictures": len(pictures), "format": "QDQ"}
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str) -> None:
+def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also: Sequence[str] = ()) -> None:
     """Write the INT8 form (QDQ, one scale for each output channel of the weights) of a model.
 
     Args:
@@ -76,6 +78,7 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str) -> No
         int8: written, or replaced, when it is done.
         inputs: to calibrate with, each in the shape that the model takes.
         method: one of METHODS.
+        also: further operators to quantise.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared, new = Path(folder) / "prepared.onnx", Path(folder) / FILE
@@ -89,7 +92,7 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str) -> No
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             # The first steps normalise the picture and the last one makes scores of it: they stay as they are.
-            op_types_to_quantize=["Conv", "Add", "Relu", "Gemm", "MatMul", "MaxPool", "GlobalMaxPool", "Resize"],
+            op_types_to_quantize=["Conv", "Add", "Relu", "Gemm", "MatMul", "MaxPool", "GlobalMaxPool", "Resize", *also],
             nodes_to_exclude=[],
             calibrate_method=METHODS[method],
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},

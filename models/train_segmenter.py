@@ -117,6 +117,12 @@ def run(args: argparse.Namespace) -> None:
     print(f"mean IoU of the defects {history[-1]['mean_iou']:.3f} on {len(held_out)} pictures held out; see {args.out}")
 
 
+def is_segmenter(run_folder: Path) -> bool:
+    """Whether `train-segmenter` wrote that folder."""
+    path = run_folder / "checkpoint.pt"
+    return path.is_file() and "segmenter" in torch.load(path, weights_only=True)
+
+
 def load_segmenter(run_folder: Path) -> tuple[Segmenter, tuple[str, ...], SegmenterSettings, dict[str, Any]]:
     """The network of a run in evaluation mode, its labels, its settings, and what it was trained on.
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from edge.area import Area
 from edge.backends import EngineSettings
 from edge.bundle import Bundle
 from edge.decision import DecideSettings, Dwell, Votes
@@ -36,12 +37,23 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
         PermanentError: it names a label that the model does not know.
     """
     decide = section.decide
-    for label in decide.thresholds:
-        if label not in bundle.labels:
-            raise PermanentError(
-                f"line {section.name}: decide.thresholds names {label!r}, which model {bundle.manifest.name} does not "
-                f"know: its labels are {', '.join(bundle.labels)}"
-            )
+    for key, labels in (("thresholds", decide.thresholds), ("min_area", decide.min_area)):
+        for label in labels:
+            if label not in bundle.labels:
+                raise PermanentError(
+                    f"line {section.name}: decide.{key} names {label!r}, which model {bundle.manifest.name} does not "
+                    f"know: its labels are {', '.join(bundle.labels)}"
+                )
+    if decide.min_area and bundle.manifest.task != "segmentation":
+        raise PermanentError(
+            f"line {section.name}: decide.min_area needs a model that draws masks, and {bundle.manifest.name} is one "
+            f"of the task {bundle.manifest.task}: remove it"
+        )
+    if bundle.manifest.pass_label in decide.min_area:
+        raise PermanentError(
+            f"line {section.name}: decide.min_area names {bundle.manifest.pass_label!r}, the pass label of model "
+            f"{bundle.manifest.name}: name defects"
+        )
     if decide.presence == "label" and bundle.manifest.absent_label is None:
         raise PermanentError(
             f"line {section.name}: decide.presence: label needs a model with an absent_label, and "
@@ -56,6 +68,7 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
         dwell=Dwell(decide.dwell.min_frames, decide.dwell.max_s),
         cooldown_s=decide.cooldown_s,
         timeout_s=decide.timeout_s,
+        min_area={label: Area.parse(value) for label, value in decide.min_area.items()},
     )
 
 

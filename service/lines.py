@@ -111,6 +111,7 @@ class LineMaker:
             decider=decider,
             clock=self._clock,
             roi=Roi(*section.roi) if section.roi else None,
+            min_area=decide.min_area,
         )
         line = Line(
             section.name,

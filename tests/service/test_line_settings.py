@@ -17,6 +17,10 @@ UNKNOWN = (
     "line line1: decide.thresholds names 'scrach', which model surface-demo does not know: "
     "its labels are ok, deformation, scratch, stain"
 )
+NO_MASKS = (
+    "line line1: decide.min_area needs a model that draws masks, and surface-demo is one of the task classification: "
+    "remove it"
+)
 NO_ABSENT_LABEL = (
     "line line1: decide.presence: label needs a model with an absent_label, and surface-demo has none: use background"
 )
@@ -47,7 +51,13 @@ def test_the_defaults_are_those_of_edge(surface_demo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decide", "message"), [({"thresholds": {"scrach": 0.9}}, UNKNOWN), ({"presence": "label"}, NO_ABSENT_LABEL)]
+    ("decide", "message"),
+    [
+        ({"thresholds": {"scrach": 0.9}}, UNKNOWN),
+        ({"min_area": {"scrach": 9}}, UNKNOWN.replace("thresholds", "min_area")),
+        ({"min_area": {"scratch": "1 %"}}, NO_MASKS),
+        ({"presence": "label"}, NO_ABSENT_LABEL),
+    ],
 )
 def test_what_the_model_does_not_have_is_named(decide: Any, message: str, surface_demo: Path) -> None:
     with pytest.raises(PermanentError) as caught:
