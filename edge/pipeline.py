@@ -44,6 +44,8 @@ class Pipeline:
         manifest = slot.engine.bundle.manifest
         self._labels = slot.engine.bundle.labels
         self._masks = MaskReader(slot, min_area or {}) if manifest.task == "segmentation" else None
+        if self._masks and roi:
+            self._masks.prepare(roi.height, roi.width)
         # After an inference the processor's caches are full of the model, and what touches little memory is quick:
         # so this is no numpy, and the records from here to the decision are plain tuples.
         self._scores = memoryview(slot.outputs[0][0])

@@ -4,6 +4,7 @@ mask, confidence -> (stitch tiles) -> regions of each defect -> scores: of a def
                                                                 of the pass label what is left to the surest defect
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -12,6 +13,7 @@ import numpy as np
 from edge.area import Area
 from edge.classification import Classification, Region
 from edge.engine import Slot
+from edge.errors import EngineError
 from edge.frame import Image
 from edge.preprocess import Preprocessor
 from edge.tiles import TilePreprocessor
@@ -45,6 +47,16 @@ class MaskReader:
         self._tiles = TilePreprocessor(spec, slot.make_room) if spec.resize == "tile" else None
         self.preprocess: TilePreprocessor | Preprocessor = self._tiles or Preprocessor(spec, slot.input)
         self.mask: Image = np.zeros((0, 0), np.uint8)
+
+    def prepare(self, height: int, width: int) -> None:
+        """Images of that size will come: what takes long is done now.
+
+        Raises:
+            BadFrameError: they are too large for tiles.
+        """
+        if self._tiles is not None:
+            with contextlib.suppress(EngineError):  # it is told by the first inference
+                self._tiles.arrange(height, width)
 
     def read(self, x: int = 0, y: int = 0) -> tuple[Classification, tuple[Region, ...]]:
         """What the engine has said about the image that was written last.

@@ -6,8 +6,9 @@ from edge.area import Area
 from edge.backends import EngineSettings
 from edge.bundle import Bundle
 from edge.decision import DecideSettings, Dwell, Votes
-from edge.errors import PermanentError
+from edge.errors import BadFrameError, PermanentError
 from edge.sources import CameraSettings, ImagesSettings, SourceSettings, VideoSettings
+from edge.tiles import grid
 from service.sections import CameraSection, EngineSection, LineSection, VideoSection
 
 
@@ -34,7 +35,7 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
     """What `edge` needs to know of how a line decides.
 
     Raises:
-        PermanentError: it names a label that the model does not know.
+        PermanentError: it names a label that the model does not know, or the model cannot do what it asks for.
     """
     decide = section.decide
     for key, labels in (("thresholds", decide.thresholds), ("min_area", decide.min_area)):
@@ -54,6 +55,12 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
             f"line {section.name}: decide.min_area names {bundle.manifest.pass_label!r}, the pass label of model "
             f"{bundle.manifest.name}: name defects"
         )
+    spec = bundle.manifest.input.spec
+    if spec.resize == "tile" and section.roi is not None:
+        try:
+            grid(spec, section.roi[3], section.roi[2])
+        except BadFrameError as error:
+            raise PermanentError(f"line {section.name}: {error}") from error
     if decide.presence == "label" and bundle.manifest.absent_label is None:
         raise PermanentError(
             f"line {section.name}: decide.presence: label needs a model with an absent_label, and "

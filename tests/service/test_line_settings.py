@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from conftest import Mosquitto
 from rig import finish, images_line, start, write_config
+from tiny_segmenter import write_segmenter
 
+from edge.area import Area
 from edge.bundle import load_bundle
 from edge.decision import DecideSettings, Dwell, Votes
 from edge.errors import PermanentError
@@ -69,3 +71,20 @@ def test_the_daemon_does_not_start_then(mosquitto: Mosquitto, tmp_path: Path) ->
     line = {**images_line(tmp_path), "decide": {"thresholds": {"scrach": 0.9}}}
     status, log = finish(start(write_config(tmp_path, mosquitto.port, [line])))
     assert (status, log.splitlines()[-1]) == (1, f"edgecls: {UNKNOWN}")
+
+
+def test_a_region_of_too_many_tiles(tmp_path: Path) -> None:
+    bundle = load_bundle(write_segmenter(tmp_path / "tiny", pictures="n"))
+    line = LineSection.model_validate({**section().model_dump(), "source": {"camera": 0}, "roi": [0, 0, 1280, 720]})
+    with pytest.raises(PermanentError, match="line line1: a region of 1280x720 pixels takes 390 tiles of 64x64, and"):
+        decide_settings(line, bundle)
+
+
+def test_the_least_area_of_a_line_arrives(tmp_path: Path) -> None:
+    bundle = load_bundle(write_segmenter(tmp_path / "tiny"))
+    areas = decide_settings(section(min_area={"hole": 40, "scratch": "0.5 %"}), bundle).min_area
+    assert areas == {"hole": Area(px=40), "scratch": Area(percent=0.5)}
+    with pytest.raises(
+        PermanentError, match=r"decide\.min_area names 'free', the pass label of model tiny: name defects"
+    ):
+        decide_settings(section(min_area={"free": 40}), bundle)
