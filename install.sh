@@ -66,20 +66,31 @@ missing_for_tests() {
     has mosquitto_sub || say mosquitto-clients
     has jq || say jq         # of an example in docs/
     has strace || say strace # sees what the daemon talks to
+    has ffmpeg || say ffmpeg # makes videos, and is a source
+    # A real network camera, for Debian's own python3.
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
+        say python3-gi gir1.2-gst-rtsp-server-1.0
+    compgen -G "/usr/lib/*/gstreamer-1.0/libgstapp.so" >/dev/null || say gstreamer1.0-plugins-base
+    compgen -G "/usr/lib/*/gstreamer-1.0/libgstrtp.so" >/dev/null || say gstreamer1.0-plugins-good
+    compgen -G "/usr/lib/*/gstreamer-1.0/libgstx264.so" >/dev/null || say gstreamer1.0-plugins-ugly
 }
 
 missing_for_slow_tests() {
     # The packages: building and checking them, and a Debian to install them into.
     has dh || say debhelper
     has lintian || say lintian
+    has reprepro || say reprepro
     has mmdebstrap || say mmdebstrap
     has systemd-nspawn || say systemd-container
-    [[ $(uname -m) == x86_64 ]] || return 0
-    # Debian's kernel is fetched and unpacked by the test that boots it; it is not installed.
-    has qemu-system-x86_64 || say qemu-system-x86
-    has busybox || say busybox-static
+    # Whole machines. Debian's kernel is fetched and unpacked by the tests that boot it; it is not installed.
+    has qemu-system-aarch64 || say qemu-system-arm
     has cpio || say cpio
     has mke2fs || [[ -x /sbin/mke2fs ]] || say e2fsprogs
+    [[ $(uname -m) == x86_64 ]] || return 0
+    has qemu-system-x86_64 || say qemu-system-x86
+    has qemu-aarch64-static || say qemu-user-static # sets a Debian for arm64 up
+    has arch-test || say arch-test
+    has busybox || say busybox-static
     has nbdkit || [[ -x /usr/sbin/nbdkit ]] || say nbdkit
 }
 

@@ -14,7 +14,7 @@ class PermanentError(EdgeError):
 
 
 class SourceError(TemporaryError):
-    """A camera or stream did not open or stopped delivering frames."""
+    """A source has no frames at present: it is not there, does not open or delivers nothing. It is looked for."""
 
 
 class SourceNotUsableError(PermanentError):

@@ -123,6 +123,12 @@ tune() {
     fi
 }
 
+# examine: what this device has and lacks. A camera that is not plugged in yet does not undo the installation; packages
+# of before that command came lack it.
+examine() {
+    ! edgecls doctor --help >/dev/null 2>&1 || edgecls doctor || true
+}
+
 say_what_next() {
     cat <<'END'
 
@@ -130,6 +136,7 @@ Next: name your broker and your camera (ls /dev/v4l/by-id) in /etc/edgecls.yaml,
   sudo edgecls check-config             names every mistake with its line
   sudo systemctl restart edgecls        takes the new settings over
   sudo edgecls watch                    what the lines say, live
+  sudo edgecls doctor                   what this device still lacks
   journalctl -u edgecls                 the log
 END
 }
@@ -176,6 +183,7 @@ install_service() {
     apt_quietly install --no-install-recommends --reinstall --allow-downgrades "${DEBS[@]}"
     start_service
     [[ $tuning == no ]] || tune
+    examine
     say_what_next
 }
 

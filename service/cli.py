@@ -12,6 +12,7 @@ from typing import get_args
 from edge.backends import BACKENDS
 from edge.bundle import Precision
 from edge.errors import EdgeError
+from service.doctor.finding import SECTIONS
 from service.settings import DEFAULT_PATH, WRONG_CONFIGURATION, ConfigurationError
 
 FAILED = 1
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_command("classify"))
 
     _add_measuring(commands)
+    _add_doctor(commands)
 
     command = commands.add_parser("watch", help="what the lines say, live")
     command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
@@ -81,6 +83,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seconds", type=float, metavar="S", help="end after S seconds")
     command.set_defaults(run=_command("watch"))
     return parser
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("doctor", help="what this device has and lacks, each with its remedy")
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument(
+        "--section",
+        choices=SECTIONS,
+        action="append",
+        metavar="NAME",
+        help=f"this one alone: {', '.join(SECTIONS)}; may be repeated",
+    )
+    command.add_argument("--no-sources", action="store_true", help="do not open the sources of the lines")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.set_defaults(run=_command("doctor"))
 
 
 def _add_measuring(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

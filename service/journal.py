@@ -66,4 +66,5 @@ def use_the_journal() -> None:
     """Log to the journal itself when standard error would end there; otherwise all stays as it is."""
     with suppress(OSError, ValueError):  # standard error may be closed
         if leads_to_the_journal(sys.stderr.fileno()):
-            logging.basicConfig(level=logging.INFO, handlers=[JournalHandler()], force=True)
+            # The level and the logger are fields of the entry.
+            logging.basicConfig(level=logging.INFO, handlers=[JournalHandler()], format="%(message)s", force=True)

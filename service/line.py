@@ -14,7 +14,7 @@ import numpy as np
 
 from edge.clock import Clock
 from edge.decision import Decision, Ruling, Trigger, Verdict
-from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError
+from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError, TemporaryError
 from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
 from edge.sources import Source
@@ -94,7 +94,7 @@ class Line:
         self._counting = threading.Lock()
         # A picture that is taken because somebody asks must not have been read before: no mailbox then.
         on_demand = self.triggers is not None and source.on_demand
-        self._mailbox = None if on_demand else Mailbox(keep_all=not source.live)
+        self._mailbox = Mailbox(keep_all=True) if source.ahead and not on_demand else None
         self._image: Image | None = None
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
@@ -140,7 +140,7 @@ class Line:
         return Counts(
             frames=self._frames,
             bad_frames=self._bad_frames,
-            dropped=self._mailbox.dropped if self._mailbox else 0,
+            dropped=self._source.dropped,
             decisions=passes + rejects + reviews,
             passes=passes,
             rejects=rejects,
@@ -197,10 +197,18 @@ class Line:
             self._source.close()
 
     def _read(self) -> Frame | None:
-        self._inspecting.does("reading a frame", SOURCE_HANGS_S)
-        frame = self._source.read(self._image)
-        self._image = frame.image if frame else None
-        return frame
+        while not self._stop.is_set():
+            self._inspecting.does("reading a frame", SOURCE_HANGS_S)
+            try:
+                frame = self._source.read(self._image)
+            except SourceError as error:
+                self._become("waiting", str(error))
+            except TimeoutError:
+                continue
+            else:
+                self._image = frame.image if frame else None
+                return frame
+        return None
 
     def _inspect_captured(self, mailbox: Mailbox) -> None:
         mailbox.open()
@@ -223,15 +231,17 @@ class Line:
         while self._room_in(mailbox):
             try:
                 frame = self._source.read(mailbox.buffer())
-            except BadFrameError as error:
+            except (BadFrameError, SourceError) as error:
                 mailbox.fail(error)
+                continue
+            except TimeoutError:
                 continue
             except EdgeError as error:
                 mailbox.fail(error)
                 return
             except Exception as error:
                 log.exception("line %s: the source failed in an unknown way, please report it", self.name)
-                mailbox.fail(SourceError(f"the source failed ({error}): see the log"))
+                mailbox.fail(TemporaryError(f"the source failed ({error}): see the log"))
                 return
             if frame is None:
                 mailbox.end()
@@ -249,11 +259,14 @@ class Line:
             self._inspecting.does("waiting for a frame", INSPECTION_HANGS_S)  # it looks up every few seconds
             try:
                 frame = mailbox.take(FRAME_TIMEOUT_S)
+            except SourceError as error:
+                self._become("waiting", str(error))
+                continue
             except TimeoutError:
                 self._become("waiting", f"the source has delivered no frame for {FRAME_TIMEOUT_S:g} s")
                 continue
-            if frame is None or self._source.live:
-                return frame
+            if frame is None:
+                return None
             # A file's frame has waited for us, not we for it: its time begins now.
             return Frame(frame.line, frame.seq, frame.image, self._clock.now_ns(), frame.file)
         return None

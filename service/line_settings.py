@@ -7,9 +7,24 @@ from edge.backends import EngineSettings
 from edge.bundle import Bundle
 from edge.decision import DecideSettings, Dwell, Votes
 from edge.errors import BadFrameError, PermanentError
-from edge.sources import CameraSettings, ImagesSettings, SourceSettings, VideoSettings
+from edge.sources import (
+    CameraSettings,
+    CommandSettings,
+    GStreamerSettings,
+    ImagesSettings,
+    RtspSettings,
+    SourceSettings,
+    VideoSettings,
+)
 from edge.tiles import grid
-from service.sections import CameraSection, EngineSection, LineSection, VideoSection
+from service.sections import EngineSection, LineSection
+from service.source_sections import (
+    CameraSection,
+    CommandSection,
+    GStreamerSection,
+    RtspSection,
+    VideoSection,
+)
 
 
 def engine_settings(section: EngineSection) -> EngineSettings:
@@ -79,11 +94,25 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
     )
 
 
-def source_settings(section: LineSection) -> SourceSettings:
-    """What `edge` needs to know of a line's source."""
+def source_settings(section: LineSection, records: Path | None = None) -> SourceSettings:
+    """What `edge` needs to know of a line's source.
+
+    Args:
+        section: of the line.
+        records: the folder for what is kept of watched folders; None to try a source out, which leaves no trace.
+    """
     source = section.source
-    if isinstance(source, CameraSection):
-        return CameraSettings(source.camera, source.width, source.height, source.fps)
-    if isinstance(source, VideoSection):
-        return VideoSettings(Path(source.video), source.pace, source.loop)
-    return ImagesSettings(source.images)
+    match source:
+        case CameraSection():
+            return CameraSettings(**source.model_dump())
+        case RtspSection():
+            return RtspSettings(**source.model_dump())
+        case GStreamerSection():
+            return GStreamerSettings(**source.model_dump())
+        case CommandSection():
+            return CommandSettings(**source.model_dump(), folder=str(Path.cwd()))
+        case VideoSection():
+            return VideoSettings(Path(source.video), source.pace, source.loop)
+        case _:
+            record = records / f"inspected-{section.name}" if source.watch and records is not None else None
+            return ImagesSettings(source.images, record)

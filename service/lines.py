@@ -82,7 +82,7 @@ class LineMaker:
                     break
                 engines[path] = self._engine(path, count, settings, before)
             managed = [
-                self._line(section, engine, before)
+                self._line(section, engine, settings, before)
                 for section in settings.lines
                 if (engine := engines.get(settings.model_of(section)))
             ]
@@ -99,7 +99,7 @@ class LineMaker:
             return running
         return Engine(bundle, engine_settings(settings.engine), lines=lines, load=self._load)
 
-    def _line(self, section: LineSection, engine: Engine, before: Lines | None) -> Managed:
+    def _line(self, section: LineSection, engine: Engine, settings: Settings, before: Lines | None) -> Managed:
         for running in before.managed if before else ():
             if running.section == section and running.engine is engine and not running.line.failed:
                 return running
@@ -115,7 +115,7 @@ class LineMaker:
         )
         line = Line(
             section.name,
-            source=make_source(section.name, source_settings(section), self._clock),
+            source=make_source(section.name, source_settings(section, Path(settings.outbox.path).parent), self._clock),
             pipeline=pipeline,
             emit=self._emit(section, engine),
             on_change=self._on_change,

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 from edge.errors import EdgeError
 from service.lines import LineMaker, Lines, Managed, let_go
-from service.sections import Section, Settings
+from service.section import Section
+from service.sections import Settings
 from service.settings import ConfigurationError
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     ValidationInfo,
 )
 
@@ -21,17 +17,9 @@ from edge.area import Area
 from edge.backends.plan import BACKEND_OF, BackendName, Device, Hint, Optimisation
 from edge.bundle import Precision
 from edge.decision import Per, PresenceBy
+from service.section import FileName, Section, UpTo65535
+from service.source_sections import SourceSection
 from service.yaml_lines import shown
-
-UpTo65535 = Annotated[int, Field(ge=1, le=65535)]
-
-
-def _relative_to_the_file(path: str, info: ValidationInfo) -> str:
-    base: Path = info.context["base"] if info.context else Path()
-    try:
-        return str(base / Path(path).expanduser())
-    except RuntimeError as error:
-        raise ValueError(f"{shown(path)} begins with the home of nobody here; give a full path") from error
 
 
 def _bundle(path: str, info: ValidationInfo) -> str:
@@ -86,29 +74,8 @@ def _roi(value: Any) -> Any:
     raise ValueError("must be [x, y, width, height] in pixels, whole numbers up to 65535, width and height from 1")
 
 
-def _camera(value: Any) -> Any:
-    if (isinstance(value, str) and value) or (type(value) is int and 0 <= value <= 255):
-        return value
-    raise ValueError(f"must be a device such as /dev/v4l/by-id/… or a number from 0 to 255, not {shown(value)}")
-
-
-FileName = Annotated[str, Field(min_length=1), AfterValidator(_relative_to_the_file)]
 BundleName = Annotated[FileName, AfterValidator(_bundle)]
 Name = Annotated[str, AfterValidator(_word)]
-
-
-class Section(BaseModel):
-    """A mapping in the file: unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @classmethod
-    def across(cls, _given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """What its keys say against each other: (key, what is wrong).
-
-        It is asked of the mapping as it stands in the file, so that a mistake in one key does not hide another.
-        """
-        yield from ()
 
 
 class TlsSection(Section):
@@ -181,47 +148,6 @@ class EngineSection(Section):
             yield "device", f"{device} is driven by {' or '.join(able)}, not by {backend}; change one of the two"
         if device == "ncs2" and "openvino_dir" not in given:
             yield "device", "ncs2 needs openvino_dir, the folder of an OpenVINO 2022.3.2 (docs/ncs2.md)"
-
-
-class CameraSection(Section):
-    """`source: {camera: …}`: a V4L2 camera."""
-
-    camera: Annotated[int | str, BeforeValidator(_camera)]
-    width: UpTo65535 | None = None
-    height: UpTo65535 | None = None
-    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
-
-
-class VideoSection(Section):
-    """`source: {video: …}`: a video file."""
-
-    video: FileName
-    pace: Literal["realtime", "asap"] = "realtime"
-    loop: bool = False
-
-
-class ImagesSection(Section):
-    """`source: {images: …}`: image files."""
-
-    images: FileName
-
-
-SOURCE_KINDS: dict[str, type[Section]] = {"camera": CameraSection, "video": VideoSection, "images": ImagesSection}
-
-
-def _kind_of_source(value: Any) -> str | None:
-    keys = dict(value) if isinstance(value, dict | Section) else {}
-    kinds = [kind for kind in SOURCE_KINDS if kind in keys]
-    return f"<{kinds[0]}>" if len(kinds) == 1 else None
-
-
-SourceSection = Annotated[
-    Annotated[CameraSection, Tag("<camera>")]
-    | Annotated[VideoSection, Tag("<video>")]
-    | Annotated[ImagesSection, Tag("<images>")],
-    Discriminator(_kind_of_source),
-]
-"""The tags are written in angle brackets so that they cannot be mistaken for keys where an error is placed."""
 
 
 class VotesSection(Section):

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from service import yaml_lines
-from service.sections import SOURCE_KINDS, Section, Settings
+from service.section import Section
+from service.sections import Settings
+from service.source_sections import SOURCE_KINDS
 from service.yaml_lines import KeyPath, LineMap, dotted, shown
 
 DEFAULT_PATH = Path("/etc/edgecls.yaml")
@@ -196,7 +198,10 @@ def _across_keys(given: dict[str, Any], section: type[Section], path: KeyPath) -
     yield from (((*path, key), text) for key, text in section.across(given))
     for key in given.keys() & section.model_fields.keys():
         inner = _models_in(section.model_fields[key].annotation)
-        if len(inner) != 1:  # no section, or one of several kinds, of which none has such a rule
+        if key == "source" and isinstance(given[key], dict):
+            kinds = [kind for kind in SOURCE_KINDS if kind in given[key]]
+            inner = [SOURCE_KINDS[kind] for kind in kinds]
+        if len(inner) != 1:  # no section, or no single one
             continue
         value, where = given[key], (*path, key)
         entries = (

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 
+from edge.errors import EdgeError
 from service.lines import Managed
 from service.mqtt import MqttConnection
 from service.publisher import Publisher
+from service.settings import ConfigurationError
 
 
 def status_text(lines: Iterable[Managed], connection: MqttConnection, publisher: Publisher, note: str) -> str:
@@ -21,6 +23,18 @@ def status_text(lines: Iterable[Managed], connection: MqttConnection, publisher:
         parts.append(f"broker away, {publisher.backlog} waiting")
     parts += [text for text in (publisher.problem, note) if text]
     return "; ".join(parts)
+
+
+def does_not_start(error: ConfigurationError | EdgeError) -> str:
+    """Why, and what to do about it. It stays in `systemctl status` until the next start."""
+    if isinstance(error, ConfigurationError):
+        first, *more = error.problems
+        others = f" and {len(more)} more" if more else ""
+        return (
+            f"does not start: {first}{others}. `edgecls check-config` names every mistake, "
+            "`systemctl restart edgecls` tries again"
+        )
+    return f"does not start: {error}"
 
 
 def _of_line(managed: Managed) -> str:

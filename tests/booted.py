@@ -12,9 +12,12 @@ from conftest import ROOT
 
 TREES = ROOT / "build/trees"
 IN_TREE = ("dbus", "procps", "systemd", "systemd-sysv", "udev")
-FETCHED = ("libstdc++6", "mosquitto", "mosquitto-clients", "python3", "python3-systemd")
+FETCHED = ("autopkgtest", "dpkg-dev", "libstdc++6", "mosquitto", "mosquitto-clients", "python3", "python3-systemd",
+           "unattended-upgrades")  # fmt: skip
 """What the packages need and the tests use: it lies ready for apt, as the tree has no network."""
 BOOT_TIMEOUT_S = 60.0
+POWER_OFF_TIMEOUT_S = 60.0
+"""Its services have to end before."""
 CLEAN = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
 
 
@@ -45,12 +48,42 @@ def fresh_tree(release: str) -> Path:
 
 
 class Machine:
-    """A booted Debian."""
+    """A Debian that can be switched on and off.
 
-    def __init__(self, root: Path, leader: int) -> None:
+    Args:
+        root: its files, as seen from outside.
+        console: where its console goes.
+    """
+
+    def __init__(self, root: Path, console: Path) -> None:
         self.root = root
-        """Its files, as seen from outside."""
-        self._leader = leader
+        self._console = console
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    def switch_on(self) -> None:
+        """Returns when everything has started that starts at boot."""
+        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"]
+        command += ["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=read-only"]
+        with self._console.open("ab") as log:
+            self._nspawn = subprocess.Popen(
+                [*command, "-D", str(self.root)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self._leader = self._first_process(self._nspawn)
+        self.tries("systemctl", "is-system-running", "--wait", timeout_s=BOOT_TIMEOUT_S)
+
+    def switch_off(self) -> None:
+        """As with the power button. Does nothing when it is off."""
+        if self._nspawn is None:
+            return
+        self._nspawn.terminate()  # which it takes for that button
+        try:
+            self._nspawn.wait(POWER_OFF_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text().split()
+            subprocess.run(["kill", "-KILL", *children], check=False)  # its whole PID namespace goes with the first
+            self._nspawn.wait(10)
+        self._nspawn = None
 
     def command(self, *command: str) -> list[str]:
         """What runs a command on it."""
@@ -73,30 +106,20 @@ class Machine:
         """What systemd says about a unit."""
         return self.run("systemctl", "show", "--value", "-p", name, unit).strip()
 
-
-def _first_process(nspawn: "subprocess.Popen[bytes]", console: Path) -> int:
-    """The first process of the machine, when systemd answers."""
-    deadline = time.monotonic() + BOOT_TIMEOUT_S
-    while time.monotonic() < deadline and nspawn.poll() is None:
-        children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
-        if children and Path(f"/proc/{children[0]}/root/run/systemd/private").is_socket():
-            return int(children[0])
-        time.sleep(0.05)
-    raise TimeoutError(f"the machine does not boot:\n{console.read_text(errors='replace')}")
-
-
-def _power_off(nspawn: "subprocess.Popen[bytes]", leader: int) -> None:
-    nspawn.terminate()  # which it takes for the power button
-    try:
-        nspawn.wait(20)
-    except subprocess.TimeoutExpired:
-        subprocess.run(["kill", "-KILL", str(leader)], check=False)  # its whole PID namespace goes with it
-        nspawn.wait(10)
+    def _first_process(self, nspawn: "subprocess.Popen[bytes]") -> int:
+        """The first process of the machine, when systemd answers."""
+        deadline = time.monotonic() + BOOT_TIMEOUT_S
+        while time.monotonic() < deadline and nspawn.poll() is None:
+            children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
+            if children and Path(f"/proc/{children[0]}/root/run/systemd/private").is_socket():
+                return int(children[0])
+            time.sleep(0.05)
+        raise TimeoutError(f"the machine does not boot:\n{self._console.read_text(errors='replace')}")
 
 
 @contextmanager
 def booted(release: str, folder: Path, files: Sequence[tuple[Path, str]]) -> Iterator[Machine]:
-    """A fresh machine without network; what happens on it is forgotten with the folder.
+    """A fresh machine without network, switched on; what happens on it is forgotten with the folder.
 
     Args:
         release: of Debian.
@@ -113,18 +136,11 @@ def booted(release: str, folder: Path, files: Sequence[tuple[Path, str]]) -> Ite
             target = root / place.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
-        console = folder / "console"
-        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"]
-        command += ["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=read-only", "-D", str(root)]
-        with console.open("wb") as log:
-            nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        leader = 0
+        machine = Machine(root, folder / "console")
         try:
-            leader = _first_process(nspawn, console)
-            machine = Machine(root, leader)
-            machine.tries("systemctl", "is-system-running", "--wait", timeout_s=BOOT_TIMEOUT_S)
+            machine.switch_on()
             yield machine
         finally:
-            _power_off(nspawn, leader)
+            machine.switch_off()
     finally:
         subprocess.run(["umount", "--lazy", str(root)], check=True)

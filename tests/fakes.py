@@ -46,7 +46,9 @@ class FastClock:
 class ScriptedSource:
     """Delivers frames and raises errors in the order of a script, then ends."""
 
-    def __init__(self, script: Sequence[EdgeError | None], *, live: bool = False, line: str = "line1") -> None:
+    def __init__(
+        self, script: Sequence[EdgeError | TimeoutError | None], *, live: bool = False, line: str = "line1"
+    ) -> None:
         self.live = live
         self.on_demand = not live
         self._line = line
@@ -54,6 +56,8 @@ class ScriptedSource:
         self._next = 0
         self.opened = 0
         self.closed = 0
+        self.ahead = not live
+        self.dropped = 0
 
     def open(self) -> None:
         self.opened += 1

@@ -17,6 +17,7 @@ OF_ENGINE = (
 )
 DEVICES = "cpu, gpu, npu, cuda, tensorrt, xnnpack, acl, ncs2"
 OF_LINE = "name, topic, source, model, roi, decide, publish"
+OF_CAMERA = "camera, width, height, fps, format, exposure, focus, gain, white_balance, lost_after_s"
 OF_TLS = "ca_file, cert_file, key_file"
 EMPTY = "is empty; give it a value or remove it"
 TOPIC = (
@@ -28,9 +29,10 @@ HOST = "mqtt.host: must be a host name or an address alone; port, username and t
 ROI = "lines[0].roi: must be [x, y, width, height] in pixels, whole numbers up to 65535, width and height from 1"
 BRACKET = "the bracket that opens here is not closed, or a comma is missing in it; add it"
 NO_LINES = "1: lines: is missing; add it, a list of lines, each with name, topic and source"
-NO_SOURCE = "5: lines[0].source: must have one of the keys camera, video, images"
+NO_SOURCE = "5: lines[0].source: must have one of the keys camera, rtsp, gstreamer, command, video, images"
 NOT_KEYS = "1: the file must hold keys and values, such as `lines:`"
 CAMERA = "must be a device such as /dev/v4l/by-id/… or a number from 0 to 255"
+RTSP = "must be an address such as rtsp://10.0.0.7:554/stream1"
 CONTROL = "holds a control character; remove it"
 
 
@@ -130,10 +132,13 @@ UNKNOWN: list[tuple[str, list[str]]] = [
             "5: lines[0].source.lop: unknown key (did you mean loop?); allowed are video, pace, loop",
         ],
     ),
-    (BASE.replace("camera: 0", "images: a, pace: asap"), ["5: lines[0].source.pace: unknown key; allowed are images"]),
+    (
+        BASE.replace("camera: 0", "images: a, pace: asap"),
+        ["5: lines[0].source.pace: unknown key; allowed are images, watch"],
+    ),
     (
         BASE.replace("camera: 0", "camera: 0, wdth: 1"),
-        ["5: lines[0].source.wdth: unknown key (did you mean width?); allowed are camera, width, height, fps"],
+        [f"5: lines[0].source.wdth: unknown key (did you mean width?); allowed are {OF_CAMERA}"],
     ),
     # The key that was meant is not reported as missing a second time.
     (
@@ -286,6 +291,57 @@ VALUES: list[tuple[str, list[str]]] = [
         BASE.replace("camera: 0", "camera: 0, fps: 1e9"),
         ["5: lines[0].source.fps: must be at most 1000, not 1000000000.0"],
     ),
+    *(
+        (BASE.replace("camera: 0", source), [f"5: lines[0].source.{text}"])
+        for source, text in (
+            (
+                "camera: 0, format: mjpg",
+                "format: must be the four letters of a format, such as MJPG or YUYV, not 'mjpg'",
+            ),
+            ("camera: 0, exposure: dark", "exposure: must be auto or a number from 0 to 1000000, not 'dark'"),
+            ("camera: 0, focus: -1", "focus: must be auto or a number from 0 to 1000000, not -1"),
+            ("camera: 0, gain: auto", "gain: must be a number, not 'auto'"),
+            ("camera: 0, lost_after_s: 0.1", "lost_after_s: must be at least 0.5, not 0.1"),
+            (
+                "camera: 0, fps: 0.5",
+                (
+                    "fps: is a frame every 2 s, and without one for 1.5 s the camera counts as lost; "
+                    "give a lost_after_s of 4 or more"
+                ),
+            ),
+            ("rtsp: 'http://a/b'", f"rtsp: {RTSP}"),
+            ("rtsp: 'rtsp://a:99999/b'", f"rtsp: {RTSP}"),
+            ("rtsp: 'rtsp://a/b|x;1'", f"rtsp: {RTSP}"),
+            (
+                "rtsp: 'rtsp://u:secret@a/b'",
+                "rtsp: must not hold a user name or a password; give username and password_file beside it",
+            ),
+            ("rtsp: 'rtsp://a', transport: http", "transport: must be one of tcp, udp, not 'http'"),
+            ("rtsp: 'rtsp://a', password_file: p", "password_file: needs a username beside it; add one"),
+            (
+                "gstreamer: videotestsrc ! fakesink",
+                "gstreamer: must end in an appsink, such as `… ! videoconvert ! video/x-raw,format=BGR ! appsink`",
+            ),
+            ("command: a, height: 2", "width: is missing; add it"),
+            (
+                "command: 'a \"b', width: 2, height: 2",
+                "command: cannot be split into words (No closing quotation); close the quote",
+            ),
+            ("command: ' ', width: 2, height: 2", "command: must name a program, such as rpicam-vid"),
+            (
+                "command: a, width: 2, height: 2, pixel_format: rgb",
+                "pixel_format: must be one of bgr24, rgb24, gray8, yuv420, nv12, yuyv, not 'rgb'",
+            ),
+            (
+                "command: a, width: 2, height: 3, pixel_format: nv12",
+                "height: must be even with pixel_format nv12, not 3",
+            ),
+            (
+                "command: a, width: 3, height: 2, pixel_format: yuyv",
+                "width: must be even with pixel_format yuyv, not 3",
+            ),
+        )
+    ),
     (BASE.replace("camera: 0", "camera: 0, width: 0"), ["5: lines[0].source.width: must be at least 1, not 0"]),
     (
         BASE.replace("camera: 0", "video: a, pace: slow"),
@@ -312,7 +368,7 @@ STRUCTURE: list[tuple[str, list[str]]] = [
     ("node: a\n" + LINE, ["3: lines[0]: has no model; give one here or `model:` for every line"]),
     (LINE, ["2: lines[0]: has no model; give one here or `model:` for every line"]),
     (BASE.replace("camera: 0", ""), [f"{NO_SOURCE}, such as {{camera: /dev/video0}}"]),
-    (BASE.replace("camera: 0", 'rtsp: "rtsp://a"'), [f"{NO_SOURCE}, such as {{camera: /dev/video0}}"]),
+    (BASE.replace("camera: 0", "usb: 1"), [f"{NO_SOURCE}, such as {{camera: /dev/video0}}"]),
     (
         BASE.replace("camera: 0", "camra: 0"),
         [f"{NO_SOURCE} (did you mean camera?), such as {{camera: /dev/video0}}"],

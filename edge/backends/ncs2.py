@@ -22,7 +22,8 @@ from edge.backends.plan import Plan
 from edge.errors import BackendError, EngineError
 from edge.frame import Image
 from edge.ncs2.process import WorkerFailedError, WorkerLostError, WorkerProcess
-from edge.ncs2.protocol import SCORES_BYTES, Reason, text_of
+from edge.ncs2.protocol import SCORES_BYTES, Reason
+from edge.packets import text_of
 from edge.preprocess import InputSpec
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
-from edge.ncs2.protocol import Done, Failed, Hello, Message, ProtocolError, Reason, Run, receive, send, text_of
+from edge.ncs2.protocol import Done, Failed, Hello, Message, Reason, Run, receive, send
+from edge.packets import ProtocolError, text_of
 
 log = logging.getLogger(__name__)
 

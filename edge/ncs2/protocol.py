@@ -1,7 +1,6 @@
 """What the daemon and the worker of the NCS2 say to each other, and where the tensors lie.
 
-One message is one packet of a `SOCK_SEQPACKET` pair: it arrives whole or not at all, so a length that is not the
-expected one is a mistake and never half a message. The worker says `Hello` when the model is loaded, then answers each
+The packets are those of `edge.packets`. The worker says `Hello` when the model is loaded, then answers each
 `Run` with `Done`; or it says `Failed` once, and ends. The end of the connection ends the worker.
 
 The tensors are in one shared memory: scores first (float32, `SCORES_BYTES` are kept for them), then what the
@@ -14,12 +13,10 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
-MAGIC = b"ncs2"
-VERSION = 1
+from edge.packets import Packets
+
 SCORES_BYTES = 65536
 """A whole number of pages on every kernel, so that the input behind it is aligned."""
-
-_HEADER = struct.Struct("<4sHH")
 
 
 class Reason(IntEnum):
@@ -71,18 +68,17 @@ class Failed(NamedTuple):
 
 
 Message: TypeAlias = Hello | Run | Done | Failed
-_KINDS: dict[int, tuple[type[Hello | Run | Done | Failed], struct.Struct]] = {
-    1: (Hello, struct.Struct("<5I64s")),
-    2: (Run, struct.Struct("<I")),
-    3: (Done, struct.Struct("<II")),
-    4: (Failed, struct.Struct("<I1024s")),
-}
-_NUMBERS = {kind: number for number, (kind, _) in _KINDS.items()}
-_LONGEST = _HEADER.size + max(layout.size for _, layout in _KINDS.values())
 
-
-class ProtocolError(Exception):
-    """What came is no message of this protocol."""
+_PACKETS = Packets(
+    b"ncs2",
+    1,
+    {
+        1: (Hello, struct.Struct("<5I64s")),
+        2: (Run, struct.Struct("<I")),
+        3: (Done, struct.Struct("<II")),
+        4: (Failed, struct.Struct("<I1024s")),
+    },
+)
 
 
 def send(channel: socket.socket, message: Message) -> None:
@@ -91,8 +87,7 @@ def send(channel: socket.socket, message: Message) -> None:
     Raises:
         OSError: the other side is gone.
     """
-    number = _NUMBERS[type(message)]
-    channel.send(_HEADER.pack(MAGIC, VERSION, number) + _KINDS[number][1].pack(*message))
+    _PACKETS.send(channel, message)
 
 
 def receive(channel: socket.socket) -> Message | None:
@@ -103,24 +98,5 @@ def receive(channel: socket.socket) -> Message | None:
         TimeoutError: nothing came in time.
         OSError: the connection broke.
     """
-    packet = channel.recv(_LONGEST + 1)
-    if not packet:
-        return None
-    if len(packet) < _HEADER.size:
-        raise ProtocolError(f"{len(packet)} bytes are no message")
-    magic, version, number = _HEADER.unpack_from(packet)
-    if magic != MAGIC:
-        raise ProtocolError(f"a message begins with {magic!r}")
-    if version != VERSION:
-        raise ProtocolError(f"a message of version {version}, not {VERSION}")
-    if number not in _KINDS:
-        raise ProtocolError(f"a message of an unknown kind, {number}")
-    kind, layout = _KINDS[number]
-    if len(packet) != _HEADER.size + layout.size:
-        raise ProtocolError(f"{kind.__name__} has {_HEADER.size + layout.size} bytes, not {len(packet)}")
-    return kind(*layout.unpack_from(packet, _HEADER.size))
-
-
-def text_of(field: bytes) -> str:
-    """A text field without its padding."""
-    return field.rstrip(b"\0").decode("utf-8", "replace")
+    message: Message | None = _PACKETS.receive(channel)
+    return message

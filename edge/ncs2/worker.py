@@ -21,12 +21,12 @@ from edge.ncs2.protocol import (
     Done,
     Failed,
     Hello,
-    ProtocolError,
     Reason,
     Run,
     receive,
     send,
 )
+from edge.packets import ProtocolError
 
 _GRACE_S = 2.0
 """What an inference and giving the stick back may take when the daemon is gone."""

@@ -6,19 +6,27 @@ from typing import Literal, Protocol
 
 from edge.clock import Clock
 from edge.frame import Frame, Image
-from edge.sources.camera import CameraSource
+from edge.sources.camera import CameraSettings
+from edge.sources.child import ChildSource
+from edge.sources.command import CommandSettings
+from edge.sources.gstreamer import GStreamerSettings
 from edge.sources.images import ImagesSource
+from edge.sources.live import LiveSettings
+from edge.sources.rtsp import RtspSettings
 from edge.sources.video import VideoSource
+from edge.sources.watch import WatchSource
 
-
-@dataclass(frozen=True, slots=True)
-class CameraSettings:
-    """A V4L2 camera: a device path (`/dev/v4l/by-id/…` stays the same after a reboot) or an index."""
-
-    camera: str | int
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
+__all__ = [
+    "CameraSettings",
+    "CommandSettings",
+    "GStreamerSettings",
+    "ImagesSettings",
+    "RtspSettings",
+    "Source",
+    "SourceSettings",
+    "VideoSettings",
+    "make_source",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +40,36 @@ class VideoSettings:
 
 @dataclass(frozen=True, slots=True)
 class ImagesSettings:
-    """Image files: a pattern such as `dir/*.jpg`, in the order of their names."""
+    """Image files: a pattern such as `dir/*.jpg`.
+
+    Attributes:
+        images: the pattern.
+        record: where to keep what was inspected, and then files are inspected as they come, without an end; None: those
+            that are there, in the order of their names.
+    """
 
     images: str
+    record: Path | None = None
 
 
-SourceSettings = CameraSettings | VideoSettings | ImagesSettings
+SourceSettings = LiveSettings | VideoSettings | ImagesSettings
 
 
 class Source(Protocol):
     """Yields the frames of one line. Every method blocks and raises; the owner retries. Used by one thread."""
 
     live: bool
-    """True when frames come at their own pace and an old one is worthless; False when none may be lost."""
+    """True when frames come at their own pace and an old one is worthless: `read` gives the newest. False when none may
+    be lost."""
 
     on_demand: bool
     """True when a frame is there as soon as it is asked for; False when frames come at a pace."""
+
+    ahead: bool
+    """Whether frames may be read while the ones before are inspected."""
+
+    dropped: int
+    """How many frames a newer one has replaced before they were read."""
 
     def open(self) -> None:
         """Get ready to read.
@@ -58,14 +80,17 @@ class Source(Protocol):
         """
 
     def read(self, into: Image | None = None) -> Frame | None:
-        """The next frame, or None at the end. Its image belongs to the caller.
+        """The next frame, or None at the end. Its image is valid until the next call.
 
         Args:
-            into: (height, width, 3) uint8: where its image lies afterwards, if it has that size.
+            into: (height, width, 3) uint8: where its image lies afterwards, if it has that size; a live source has
+                buffers of its own.
 
         Raises:
             BadFrameError: this one cannot be read, the next one may.
-            SourceError: the source is gone; close it and open it again.
+            SourceError: there is none at present, and why; the source looks for it. Ask again.
+            TimeoutError: there is none yet. Ask again.
+            PermanentError: there will be none before somebody changes something.
         """
 
     def close(self) -> None:
@@ -75,11 +100,11 @@ class Source(Protocol):
 def make_source(line: str, settings: SourceSettings, clock: Clock) -> Source:
     """The source that the settings describe, not yet open."""
     match settings:
-        case CameraSettings():
-            return CameraSource(
-                line, settings.camera, width=settings.width, height=settings.height, fps=settings.fps, clock=clock
-            )
         case VideoSettings():
             return VideoSource(line, settings.video, clock, realtime=settings.pace == "realtime", loop=settings.loop)
         case ImagesSettings():
+            if settings.record is not None:
+                return WatchSource(line, settings.images, clock, settings.record)
             return ImagesSource(line, settings.images, clock)
+        case _:
+            return ChildSource(line, settings, clock)

@@ -11,13 +11,16 @@ from edge.frame import Frame, Image
 
 # What FFmpeg and OpenCV say on stderr about a file that they cannot read is said better by the errors raised here.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+if hasattr(cv2.utils, "logging"):  # not in Debian 12's OpenCV, which reads gstreamer sources
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class VideoSource:
     """A video file. No frame is lost: the next one is decoded when it is asked for."""
 
     live = False
+    ahead = True
+    dropped = 0
 
     def __init__(self, line: str, path: Path, clock: Clock, *, realtime: bool, loop: bool) -> None:
         self._line = line

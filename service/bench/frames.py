@@ -27,6 +27,8 @@ class Memory:
 
     live = False
     on_demand = True
+    ahead = True
+    dropped = 0
 
     def __init__(self, pictures: list[Image]) -> None:
         self._pictures = pictures
@@ -49,6 +51,8 @@ class Ahead:
 
     live = False
     on_demand = True
+    ahead = True
+    dropped = 0
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -7,10 +7,13 @@ import os
 import sys
 
 from edge.clock import SystemClock
+from edge.errors import EdgeError
 from service.daemon import Daemon
 from service.journal import use_the_journal
 from service.orders import orders_by_signal
-from service.settings import load_settings
+from service.settings import ConfigurationError, load_settings
+from service.status import does_not_start
+from service.systemd import Systemd
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,8 +23,12 @@ def run(args: argparse.Namespace) -> int:
     if sys.stderr is not None:
         faulthandler.enable()  # SIGABRT, with which systemd's watchdog kills it: where each thread hangs
     use_the_journal()
-    daemon = Daemon(load_settings(args.config), orders, clock, read=lambda: load_settings(args.config))
-    status = daemon.run()
+    try:
+        daemon = Daemon(load_settings(args.config), orders, clock, read=lambda: load_settings(args.config))
+        status = daemon.run()
+    except (ConfigurationError, EdgeError) as error:
+        Systemd(clock).status(does_not_start(error))
+        raise
     if daemon.hangs:
         logging.shutdown()
         os._exit(status)  # the ordinary way out waits for every thread, for ever

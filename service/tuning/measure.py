@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -57,15 +58,18 @@ def measure_in_a_process(
     # -I: neither the current folder nor the environment decides what is imported.
     start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from service.tuning.measure import main; main()"
     limit_s = limit_s or seconds * 2 + _LIMIT_S.get(plan.device, _LIMIT_ON_CPU_S)
-    with subprocess.Popen(  # noqa: S603  # ourselves
-        [sys.executable, "-I", "-c", start, json.dumps(job)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # Ctrl-C is for us
-    ) as process:
+    with (
+        _a_leash() as leash,
+        subprocess.Popen(  # noqa: S603  # ourselves
+            [sys.executable, "-I", "-c", start, json.dumps(job)],
+            stdin=leash,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C is for us
+        ) as process,
+    ):
         try:
             stdout, stderr = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
@@ -81,6 +85,22 @@ def measure_in_a_process(
         return Failure(plan, "crashed", _end_of(process.returncode, stderr))
 
 
+@contextlib.contextmanager
+def _a_leash() -> Iterator[int]:
+    """What a process reads from until its parent has ended, in whatever way: Ctrl-C can come while it is being born."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _end_with_the_parent() -> None:
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGKILL)
+
+
 def _end_of(status: int, stderr: str) -> str:
     said = stderr.strip().splitlines()
     last = f": {said[-1][:300]}" if said else ""
@@ -91,6 +111,7 @@ def _end_of(status: int, stderr: str) -> str:
 
 def main() -> None:
     """The process: a job as the only argument, the result as the last line of stdout."""
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     job = json.loads(sys.argv[1])
     plan = TypeAdapter(Plan).validate_python(job["plan"])
     settings = TypeAdapter(EngineSettings).validate_python(job["settings"])

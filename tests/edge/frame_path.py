@@ -6,9 +6,13 @@ PLACE is where a copy is made on purpose, so that it can be seen that it would b
 """
 
 import ctypes
+import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 from edge.backends import EngineSettings
 from edge.bundle import load_bundle
@@ -19,6 +23,7 @@ from edge.engine import Engine
 from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor, Roi
+from edge.sources import CommandSettings, Source, make_source
 from edge.sources.video import VideoSource
 from service.line import Line
 
@@ -87,8 +92,10 @@ def main() -> None:
         clock=SystemClock(),
         roi=Roi(0, 0, 1280, int(height)),
     )
-    source = VideoSource("line1", Path(video), SystemClock(), realtime=kind == "live", loop=kind == "live")
-    source.live = kind == "live"
+    source: Source = VideoSource("line1", Path(video), SystemClock(), realtime=False, loop=False)
+    if kind == "live":
+        words = [sys.executable, __file__, video]
+        source = make_source("line1", CommandSettings(shlex.join(words), 1280, int(height)), SystemClock())
     line = Line(
         "line1",
         source=source,
@@ -105,5 +112,16 @@ def main() -> None:
     print(pipeline.found)
 
 
+def write(video: str) -> None:
+    """The film again and again, raw, as a camera's program does."""
+    while True:
+        capture = cv2.VideoCapture(video)
+        while (read := capture.read())[0]:
+            sys.stdout.buffer.write(read[1].data)
+            time.sleep(0.02)
+
+
 if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        write(sys.argv[1])
     main()

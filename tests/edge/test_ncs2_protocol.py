@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from edge.ncs2.protocol import Done, Failed, Hello, Message, ProtocolError, Reason, Run, receive, send, text_of
+from edge.ncs2.protocol import Done, Failed, Hello, Message, Reason, Run, receive, send
+from edge.packets import ProtocolError, text_of
 
 Pair = tuple[socket.socket, socket.socket]
 MESSAGES: tuple[Message, ...] = (

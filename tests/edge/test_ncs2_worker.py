@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from edge.ncs2.process import COMMAND
-from edge.ncs2.protocol import SCORES_BYTES, Done, Failed, Hello, Reason, Run, receive, send, text_of
+from edge.ncs2.protocol import SCORES_BYTES, Done, Failed, Hello, Reason, Run, receive, send
+from edge.packets import text_of
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE_BYTES = 160 * 160 * 3

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from fakes import FakeClock
 
-from edge.errors import BadFrameError, SourceError, SourceNotUsableError
-from edge.sources import CameraSettings, ImagesSettings, Source, VideoSettings, make_source
+from edge.errors import BadFrameError, SourceNotUsableError
+from edge.sources import ImagesSettings, Source, VideoSettings, make_source
 from edge.sources.images import read_image
 
 
@@ -18,7 +18,7 @@ def video(path: Path, frames: int = 4, fps: float = 10) -> Path:
     return path
 
 
-def opened(settings: VideoSettings | ImagesSettings | CameraSettings, clock: FakeClock | None = None) -> Source:
+def opened(settings: VideoSettings | ImagesSettings, clock: FakeClock | None = None) -> Source:
     source = make_source("line1", settings, clock or FakeClock())
     source.open()
     return source
@@ -130,13 +130,3 @@ def test_an_empty_file_and_a_name_in_another_script(tmp_path: Path) -> None:
 def test_no_image_matches(tmp_path: Path) -> None:
     with pytest.raises(SourceNotUsableError, match=r"no file matches images: .*check the pattern"):
         opened(ImagesSettings(str(tmp_path / "*.jpg")))
-
-
-def test_camera_that_is_not_there() -> None:
-    with pytest.raises(SourceError, match="camera /dev/video99 is not there: plug it in"):
-        opened(CameraSettings(99))
-
-
-def test_camera_that_is_something_else() -> None:
-    with pytest.raises(SourceError, match="camera /dev/null cannot be opened"):
-        opened(CameraSettings("/dev/null"))

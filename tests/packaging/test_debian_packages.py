@@ -6,19 +6,18 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import pytest
 from booted import Machine, booted, need_nspawn
 from conftest import ROOT
+from debs import build, built
 from schemas import validator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-QUICK = {"DPKG_DEB_COMPRESSOR_TYPE": "gzip", "DPKG_DEB_COMPRESSOR_LEVEL": "1"}
-"""Read by dpkg-deb: packing takes seconds in place of minutes."""
 CONFIGURATION = """\
 node: cell-7
 model: /usr/share/edgecls/models/surface-demo
@@ -30,14 +29,6 @@ lines:
 """
 
 
-def build(out: Path, release: str, **environment: str) -> list[Path]:
-    command = [str(ROOT / "packaging/build-deb.sh"), "--release", release, "--out", str(out)]
-    done = subprocess.run(
-        command, env={**os.environ, **QUICK, **environment}, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return [ROOT / line for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
 def release(request: pytest.FixtureRequest) -> str:
     """Of Debian; Debian 12 where a test does not ask for more."""
@@ -45,13 +36,13 @@ def release(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory, release: str) -> list[Path]:
+def packages(release: str) -> Sequence[Path]:
     need_nspawn()
-    return build(tmp_path_factory.mktemp("packages"), release)
+    return built(release)
 
 
 @pytest.fixture
-def machine(packages: list[Path], release: str, tmp_path: Path, clip: Path) -> Iterator[Machine]:
+def machine(packages: Sequence[Path], release: str, tmp_path: Path, clip: Path) -> Iterator[Machine]:
     reader = cv2.VideoCapture(str(clip))
     picture = tmp_path / "part.png"
     cv2.imwrite(str(picture), reader.read()[1])
@@ -124,14 +115,14 @@ def test_installed_it_decides_and_removed_it_is_gone(machine: Machine) -> None:
     assert machine.run("systemctl", "--failed", "--no-legend").strip() == ""
 
 
-def test_the_same_commit_gives_the_same_bytes(packages: list[Path], tmp_path: Path) -> None:
+def test_the_same_commit_gives_the_same_bytes(packages: Sequence[Path], tmp_path: Path) -> None:
     again = build(tmp_path, "bookworm", TZ="Asia/Tokyo", LC_ALL="C")
     for first, second in zip(packages, again, strict=True):
         assert first.name == second.name
         assert hashlib.sha256(first.read_bytes()).digest() == hashlib.sha256(second.read_bytes()).digest(), first.name
 
 
-def test_lintian_has_no_complaint(packages: list[Path]) -> None:
+def test_lintian_has_no_complaint(packages: Sequence[Path]) -> None:
     command = ["lintian", "--no-cfg", "--allow-root", "--fail-on", "error,warning", *map(str, packages)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -160,6 +151,7 @@ def test_install_sh_installs_tunes_and_survives_an_interruption(machine: Machine
     (machine.root / "etc/edgecls.yaml").write_text(CONFIGURATION)
     printed = machine.run(*install_debs, timeout_s=300)
     assert "Device: " in printed
+    assert "\nservice\n" in printed, "the doctor has looked at it"
     assert "sudo systemctl restart edgecls" in printed
     assert machine.property("edgecls", "ActiveState") == "active"
     assert (machine.root / "etc/edgecls.yaml").read_text() == CONFIGURATION

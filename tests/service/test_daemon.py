@@ -241,17 +241,16 @@ def test_one_line_that_fails_does_not_touch_the_other(
     assert "nowhere.mp4 does not exist" in fault["reason"]
 
 
-def test_a_camera_that_is_not_there_is_a_fault_that_is_tried_again(
-    mosquitto: Mosquitto, subscriber: Subscriber, tmp_path: Path
-) -> None:
+def test_a_camera_that_is_not_there_is_waited_for(mosquitto: Mosquitto, subscriber: Subscriber, tmp_path: Path) -> None:
     line = {**images_line(tmp_path), "source": {"camera": "/dev/video99"}}
     process = start(write_config(tmp_path, mosquitto.port, [line]))
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         states = subscriber.on("factory/line1/state")
-        if states and states[-1]["state"] == "fault":
+        if states and "camera" in states[-1]["reason"]:
             break
         time.sleep(0.05)
+    assert states[-1]["state"] == "waiting"
     assert "camera /dev/video99 is not there" in states[-1]["reason"]
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)

@@ -66,6 +66,26 @@ def test_it_is_told_apart_from_other_places(tmp_path: Path, monkeypatch: pytest.
             assert not leads_to_the_journal(file.fileno())
 
 
+def test_entries_say_in_fields_what_is_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, entries = logging.getLogger(), Journal()
+    before = list(root.handlers)
+    with (tmp_path / "log").open("w") as file:
+        status = os.fstat(file.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        monkeypatch.setattr("sys.stderr", file)
+        try:
+            for handler in before:  # those of the tests are to live on
+                root.removeHandler(handler)
+            use_the_journal()
+            (handler,) = root.handlers
+            assert isinstance(handler, JournalHandler)
+            handler._send = entries.send
+            logging.getLogger("service.line").warning("line %s: fault", "top")
+        finally:
+            root.handlers[:] = before
+    assert (entries.entries[-1]["MESSAGE"], entries.entries[-1]["LOGGER"]) == ("line top: fault", "service.line")
+
+
 def test_otherwise_all_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     before = list(logging.getLogger().handlers)

@@ -32,7 +32,9 @@ def pipeline(surface_demo: Path) -> Pipeline:
 
 
 def work(
-    source: Source, pipeline: Pipeline, until: Callable[[Line], bool] = lambda line: not line.is_alive
+    source: Source,
+    pipeline: Pipeline,
+    until: Callable[[Line], bool] = lambda line: not line.is_alive,
 ) -> tuple[Line, list[tuple[str, str]], list[Decision]]:
     states: list[tuple[str, str]] = []
     decisions: list[Decision] = []
@@ -53,16 +55,33 @@ def work(
     return line, states, decisions
 
 
-def test_a_lost_source_is_a_fault_and_opened_again(pipeline: Pipeline) -> None:
-    source = ScriptedSource([None, SourceError("unplugged"), None, None])
+@pytest.mark.parametrize("live", [True, False])
+def test_a_source_that_is_away_is_waited_for(pipeline: Pipeline, live: bool) -> None:
+    source = ScriptedSource([None, SourceError("unplugged"), SourceError("unplugged"), None, None], live=live)
     line, states, decisions = work(source, pipeline)
     assert states == [
         ("inspecting", ""),
-        ("fault", "unplugged"),
+        ("waiting", "unplugged"),
         ("inspecting", ""),
         ("waiting", "the source has ended"),
     ]
-    assert (source.opened, source.closed, len(decisions), line.failed) == (2, 2, 3, False)
+    assert (source.opened, source.closed, len(decisions), line.failed) == (1, 1, 3, False)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_nothing_yet_changes_no_state(pipeline: Pipeline, live: bool) -> None:
+    script = [None, TimeoutError(), TimeoutError(), None]
+    line, states, decisions = work(ScriptedSource(script, live=live), pipeline)
+    assert states == [("inspecting", ""), ("waiting", "the source has ended")]
+    assert (len(decisions), line.failed) == (2, False)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_line_stops_while_its_source_is_away(pipeline: Pipeline, live: bool) -> None:
+    source = ScriptedSource([SourceError("unplugged")] * 10**6, live=live)
+    line, states, _ = work(source, pipeline, lambda line: line.status.reason == "unplugged")
+    assert states == [("waiting", "unplugged"), ("waiting", "stopped")]
+    assert not line.failed
 
 
 def test_a_source_that_cannot_be_used_ends_the_line(pipeline: Pipeline) -> None:
@@ -77,10 +96,11 @@ def test_bad_frames_are_counted(pipeline: Pipeline) -> None:
     assert [state for state, _ in states] == ["inspecting", "waiting"]
 
 
-def test_a_live_source_goes_through_the_mailbox(pipeline: Pipeline) -> None:
+def test_a_live_source_has_the_newest_frame_itself(pipeline: Pipeline) -> None:
     source = ScriptedSource([None] * 50, live=True)
+    source.dropped = 7
     line, states, decisions = work(source, pipeline)
-    assert line.counts.frames + line.counts.dropped == 50
+    assert (line.counts.frames, line.counts.dropped) == (50, 7)
     assert decisions[-1].ruling.evidence is not None
     assert decisions[-1].ruling.evidence.seq == 49
     assert states[-1] == ("waiting", "the source has ended")
@@ -96,8 +116,8 @@ class Crashing(ScriptedSource):
         return super().read(into)
 
 
-def test_a_live_source_that_crashes_is_opened_again(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
-    line, states, _ = work(Crashing([None, None], live=True), pipeline)
+def test_a_source_that_crashes_is_opened_again(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
+    line, states, _ = work(Crashing([None, None]), pipeline)
     assert states[0] == ("fault", "the source failed (unforeseen): see the log")
     assert states[-1] == ("waiting", "the source has ended")
     assert not line.failed

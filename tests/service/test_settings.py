@@ -111,6 +111,9 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
         "cooldown_s": 0,
         "timeout_s": 1,
     }
+    camera = {"camera": "/dev/video0", "lost_after_s": 1.5} | dict.fromkeys(
+        ("format", "exposure", "focus", "gain", "white_balance")
+    )
     rest: dict[str, Any] = {"model": None, "roi": None, "decide": decide, "publish": "defects"}
     assert settings.model_dump() == {
         "node": "cell-7",
@@ -142,7 +145,7 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
             {
                 "name": "line1",
                 "topic": "factory/line1",
-                "source": {"camera": "/dev/video0", "width": 1280, "height": 720, "fps": 29.97},
+                "source": camera | {"width": 1280, "height": 720, "fps": 29.97},
                 "model": None,
                 "roi": [1, 2, 3, 4],
                 "decide": decide | {"per": "change", "min_score": 0.7, "votes": {"of": 7, "need": 4}},
@@ -155,7 +158,8 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
                 "source": {"video": f"{etc}/clip.mp4", "pace": "asap", "loop": True},
                 "model": f"{etc}/../bundle",
             },
-            rest | {"name": "line3", "topic": "factory/line3", "source": {"images": f"{etc}/parts/*.jpg"}},
+            rest
+            | {"name": "line3", "topic": "factory/line3", "source": {"images": f"{etc}/parts/*.jpg", "watch": False}},
         ],
     }
     assert settings.mqtt.port_or_default == 8883

@@ -206,3 +206,15 @@ def test_the_watchdog_is_fed_as_often_as_it_wants(notified: Notified, monkeypatc
     systemd.stopping()
     notified.wait_for(lambda message: message == "STOPPING=1")
     assert notified.messages.count(FED) == 3
+
+
+def test_a_start_that_fails_tells_why_and_what_to_do(notified: Notified, broken_bundle: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, 0, [{"name": "line1"}])
+    assert finish(start(config))[0] == 78
+    shown = notified.wait_for_status("does not start: ")
+    assert f"{config}:1: lines[0].source: is missing" in notified.messages[shown]
+    assert " and 2 more. `edgecls check-config` " in notified.messages[shown]
+
+    (broken_bundle / "golden.npz").unlink()
+    assert finish(start(write_config(tmp_path, 1, [images_line(tmp_path)], model=str(broken_bundle))))[0] == 1
+    notified.wait_for_status(f"does not start: bundle {broken_bundle}", shown)

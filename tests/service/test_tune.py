@@ -1,5 +1,6 @@
 """`edgecls tune` on real engines: what is written, what is out, and that `auto` goes by it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -161,6 +162,14 @@ def wait_for_a_child(pid: int, of_others: frozenset[int] = frozenset()) -> int:
     return found.pop()
 
 
+def wait_for_the_end_of(pid: int) -> None:
+    deadline = time.monotonic() + 30
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while Path(f"/proc/{pid}/cmdline").read_bytes():  # a zombie's is empty
+            assert time.monotonic() < deadline, "it goes on"
+            time.sleep(0.02)
+
+
 def test_ctrl_c_leaves_everything_as_it_was(surface_demo: Path, tmp_path: Path) -> None:
     output = tmp_path / "tuning.json"
     command = [*COMMAND, "tune", "--model", str(surface_demo), "--output", str(output)]
@@ -172,7 +181,16 @@ def test_ctrl_c_leaves_everything_as_it_was(surface_demo: Path, tmp_path: Path) 
     assert process.returncode == 130
     assert said == f"edgecls tune: interrupted, {output} is as it was\n"
     assert list(tmp_path.iterdir()) == []
-    assert not Path(f"/proc/{child}").exists()
+    wait_for_the_end_of(child)
+
+
+def test_what_is_measured_ends_with_a_tune_that_was_killed(surface_demo: Path, tmp_path: Path) -> None:
+    command = [*COMMAND, "tune", "--model", str(surface_demo), "--output", str(tmp_path / "tuning.json")]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    child = wait_for_a_child(process.pid)
+    process.kill()
+    process.wait()
+    wait_for_the_end_of(child)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
