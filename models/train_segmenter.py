@@ -198,24 +198,27 @@ def _check(settings: SegmenterSettings) -> None:
 
 
 def _loss(network: Segmenter, samples: list[Sample]) -> Tensor:
-    """Cross-entropy of the pixels, and how badly the drawn defects overlap with the real ones (Dice)."""
+    """Cross-entropy of the pixels, and how badly the drawn defects overlap with the real ones (Dice).
+
+    Good pixels and the defect of a picture are averaged apart: a small hole counts as much as a large patch.
+    """
     samples = [sample for sample in samples if sample.has_target] or samples
     x = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
     truth = torch.from_numpy(np.stack([s.classes for s in samples])).long()
     with mixed_precision():
         logits = network(x.contiguous(memory_format=torch.channels_last))
     logits = logits.float()
-    weights = torch.full((logits.shape[1],), 3.0)  # few pixels are defective
-    weights[0] = 1.0
-    per_pixel = F.cross_entropy(logits, truth, weights)
-    drawn = logits.softmax(1)[:, 1:]
-    real = F.one_hot(truth, logits.shape[1]).permute(0, 3, 1, 2)[:, 1:].float()
-    # Of each picture and label on its own: a small hole counts as much as a large patch.
-    overlap = (2 * (drawn * real).sum((2, 3)) + 20) / (drawn.sum((2, 3)) + real.sum((2, 3)) + 20)
-    there = real.amax((2, 3)) > 0
-    missed = (1 - overlap)[there].mean() if bool(there.any()) else per_pixel * 0
-    invented = (1 - overlap)[~there].mean() if bool((~there).any()) else per_pixel * 0
-    return per_pixel + missed + invented
+    per_pixel = F.cross_entropy(logits, truth, reduction="none")
+    good = (truth == 0).float()
+    bad = 1 - good
+    shows_defect = bad.amax((1, 2)) > 0
+    loss = (per_pixel * good).sum() / good.sum()
+    if not bool(shows_defect.any()):
+        return loss
+    per_defect = (per_pixel * bad).sum((1, 2)) / bad.sum((1, 2)).clamp(min=1)
+    drawn = 1 - logits.softmax(1)[:, 0]
+    overlap = (2 * (drawn * bad).sum((1, 2)) + 5) / (drawn.sum((1, 2)) + bad.sum((1, 2)) + 5)
+    return loss + 0.3 * per_defect[shows_defect].mean() + (1 - overlap)[shows_defect].mean()
 
 
 def _counts(network: Segmenter, pictures: Tensor, truths: list[Image], labels: tuple[str, ...]) -> PixelCounts:

@@ -76,7 +76,7 @@ def test_the_daemon_does_not_start_then(mosquitto: Mosquitto, tmp_path: Path) ->
 def test_a_region_of_too_many_tiles(tmp_path: Path) -> None:
     bundle = load_bundle(write_segmenter(tmp_path / "tiny", pictures="n"))
     line = LineSection.model_validate({**section().model_dump(), "source": {"camera": 0}, "roi": [0, 0, 1280, 720]})
-    with pytest.raises(PermanentError, match="line line1: a region of 1280x720 pixels takes 390 tiles of 64x64, and"):
+    with pytest.raises(PermanentError, match="line line1: a region of 1280x720 pixels takes 405 tiles of 64x64, and"):
         decide_settings(line, bundle)
 
 
