@@ -20,9 +20,9 @@ from edge.engine import Engine
 from edge.errors import BackendError, BadFrameError, BundleError
 from edge.frame import Frame, Image
 from edge.pipeline import Pipeline
-from edge.preprocess import InputSpec, Roi
+from edge.preprocess import FILL, InputSpec, Roi
 from edge.segmentation import MaskReader
-from edge.tiles import MOST_TILES, grid
+from edge.tiles import MOST_TILES, TilePreprocessor, grid
 from models.mask_outputs import append_mask
 
 BRIGHT, DARK = 255, 0
@@ -268,3 +268,20 @@ def test_only_logits_are_made_into_a_mask() -> None:
     del flat.graph.output[0].type.tensor_type.shape.dim[2:]
     with pytest.raises(ValueError, match=r"is \[1, 3\]: logits are"):
         append_mask(flat)
+
+
+def test_beside_a_region_that_is_smaller_than_a_tile_is_mid_grey() -> None:
+    spec = InputSpec(64, 48, "GRAY", "tile", overlap=16)
+    given: list[Image] = []
+
+    def room(pictures: int) -> Image:
+        given.append(np.zeros((pictures, 48, 64, 1), np.uint8))
+        return given[-1]
+
+    preprocess = TilePreprocessor(spec, room)
+    preprocess(np.full((40, 100, 3), 200, np.uint8))
+    preprocess(np.full((40, 100, 3), 210, np.uint8))
+    (tiles,) = given
+    assert tiles.shape == (2, 48, 64, 1)
+    assert (tiles[:, :40] == 210).all()
+    assert (tiles[:, 40:] == FILL).all()
