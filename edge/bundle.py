@@ -17,7 +17,7 @@ from typing_extensions import Self
 from edge.area import Area
 from edge.errors import BundleError
 from edge.frame import Image
-from edge.preprocess import Colour, InputSpec, InputType, Layout, Resize
+from edge.preprocess import FILL, Colour, InputSpec, InputType, Layout, Resize
 
 Precision = Literal["int8", "fp16", "fp32"]
 BackendName = Literal["onnxruntime", "openvino"]
@@ -45,6 +45,7 @@ class InputSection(_Strict):
     mean: list[float]
     std: list[float]
     resize: Resize
+    fill: int = Field(default=FILL, ge=0, le=255)
     overlap: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -83,6 +84,7 @@ class InputSection(_Strict):
             mean=tuple(self.mean),
             std=tuple(self.std),
             overlap=self.overlap,
+            fill=self.fill,
         )
 
 

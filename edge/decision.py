@@ -75,7 +75,9 @@ class DecideSettings:
 class Evidence(NamedTuple):
     """One frame that was looked at, and what the model said; milliseconds.
 
-    `regions` are the largest ones, the largest first; None when the model draws no masks.
+    Attributes:
+        doubt: why the frame is not trusted.
+        regions: the largest ones, the largest first; None when the model draws no masks.
     """
 
     classification: Classification
@@ -86,6 +88,7 @@ class Evidence(NamedTuple):
     file: str | None
     preprocess_ms: float
     infer_ms: float
+    doubt: str = ""
     regions: tuple[Region, ...] | None = None
 
 
@@ -218,6 +221,8 @@ class PerFrame:
 
     def take(self, evidence: Evidence) -> None:
         verdict, reason = self._judge.on(evidence.classification)
+        if evidence.doubt:
+            verdict, reason = "review", evidence.doubt
         self._rulings.append(Ruling(verdict, evidence, reason))
 
     def rulings(self) -> Sequence[Ruling]:

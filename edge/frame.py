@@ -19,6 +19,7 @@ class Frame:
             taken.
         captured_at_ns: UTC, nanoseconds: when the source handed it over; of a file, when it was taken to be inspected.
         file: the image file that it came from, if it came from one.
+        doubt: why what it shows cannot be trusted, if so; one sentence.
     """
 
     line: str
@@ -26,6 +27,7 @@ class Frame:
     image: Image
     captured_at_ns: int
     file: str | None = None
+    doubt: str = ""
 
     @property
     def width(self) -> int:

@@ -60,7 +60,10 @@ class VoteCount:
         evidence = max(frames, key=lambda e: e.classification.scores[winner])
         verdict, reason = self._judge.on(mean)
         need, of = self._settings.votes.need, self._settings.votes.of
-        if not votes.whole:
+        doubt = next((e.doubt for e in frames if e.doubt), "")
+        if doubt:
+            verdict, reason = "review", doubt
+        elif not votes.whole:
             verdict, reason = "review", UNSEEN
         elif len(frames) < need:
             frames_seen = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"

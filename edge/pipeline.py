@@ -104,6 +104,7 @@ class Pipeline:
             file=frame.file,
             preprocess_ms=(preprocessed_ns - start_ns) / 1e6,
             infer_ms=(inferred_ns - preprocessed_ns) / 1e6,
+            doubt=frame.doubt,
             regions=regions,
         )
 

@@ -24,7 +24,7 @@ Layout = Literal["NHWC", "NCHW"]
 InputType = Literal["uint8", "float32"]
 
 FILL = 127
-"""Grey level beside a letterboxed picture."""
+"""Grey level beside a letterboxed picture, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class InputSpec:
         width: pixels.
         height: pixels.
         colour: order of the channels; `GRAY` is one channel.
-        resize: `stretch` to the whole input; `letterbox`: keep the aspect ratio and fill up with mid-grey; `crop`: keep
+        resize: `stretch` to the whole input; `letterbox`: keep the aspect ratio and fill up with `fill`; `crop`: keep
             the aspect ratio and leave out what is too much on both sides, or above and below; `tile`: see
             `edge/tiles.py`.
         layout: where the channels are.
@@ -43,6 +43,7 @@ class InputSpec:
         mean: of values 0 to 1, for each channel in the order of `colour`.
         std: the same.
         overlap: pixels that neighbouring tiles share at least.
+        fill: grey level beside a letterboxed picture.
     """
 
     width: int
@@ -54,6 +55,7 @@ class InputSpec:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     overlap: int = 0
+    fill: int = FILL
 
     @property
     def as_preprocessed(self) -> bool:
@@ -181,7 +183,7 @@ class Preprocessor:
         left = top = 0
         across, down = self._spec.width / width, self._spec.height / height
         if self._spec.resize == "letterbox":
-            self._target[...] = FILL
+            self._target[...] = self._spec.fill
             inner_width = max(1, round(width * min(across, down)))
             inner_height = max(1, round(height * min(across, down)))
             left, top = (self._spec.width - inner_width) // 2, (self._spec.height - inner_height) // 2

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge.errors import BadFrameError
 from edge.frame import Image
-from edge.preprocess import FILL, InputSpec, Shown
+from edge.preprocess import InputSpec, Shown
 
 MOST_TILES = 64
 """For one frame: more would take seconds and much memory, and are rather a mistake in the configuration."""
@@ -96,7 +96,7 @@ class TilePreprocessor:
             return
         self._grid = grid(self._spec, height, width)
         whole = self._room(len(self._grid))
-        whole[...] = FILL
+        whole[...] = self._spec.fill
         self._targets = [
             tile[: rows.stop - rows.start, : columns.stop - columns.start]
             for tile, (rows, columns) in zip(whole, self._grid, strict=True)

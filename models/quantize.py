@@ -1,19 +1,16 @@
 """`python -m models quantize`: add a statically quantised INT8 model (QDQ) to a bundle."""
 
 import argparse
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge.backends import EngineSettings, Plan, as_scores
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle, load_bundle
+from edge.conversion.quantise import METHODS, quantise
 from edge.engine import Engine
 from edge.frame import Image
 from edge.preprocess import InputSpec, Preprocessor
@@ -21,12 +18,9 @@ from edge.sources.images import read_image
 from models.bundle_writer import add_file, read_manifest, write_manifest
 from models.dataset import Picture, read_dataset
 
+__all__ = ["METHODS", "quantise"]
+
 FILE = "model.int8.onnx"
-METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "entropy": CalibrationMethod.Entropy,
-    "percentile": CalibrationMethod.Percentile,
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,36 +64,6 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also: Sequence[str] = ()) -> None:
-    """Write the INT8 form (QDQ, one scale for each output channel of the weights) of a model.
-
-    Args:
-        fp32: takes uint8 (1, height, width, channels).
-        int8: written, or replaced, when it is done.
-        inputs: to calibrate with, each in the shape that the model takes.
-        method: one of METHODS.
-        also: further operators to quantise.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        prepared, new = Path(folder) / "prepared.onnx", Path(folder) / FILE
-        quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)  # every shape is fixed
-        quantize_static(
-            str(prepared),
-            str(new),
-            _Calibration(_input_name(fp32), inputs),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            # The first steps normalise the picture and the last one makes scores of it: they stay as they are.
-            op_types_to_quantize=["Conv", "Add", "Relu", "Gemm", "MatMul", "MaxPool", "GlobalMaxPool", "Resize", *also],
-            nodes_to_exclude=[],
-            calibrate_method=METHODS[method],
-            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
-        )
-        int8.write_bytes(new.read_bytes())
-
-
 def difference_to_fp32(path: Path) -> float:
     """The largest difference that quantising made to a score of a golden input of a bundle."""
     scores = load_bundle(path).manifest.golden.scores
@@ -118,22 +82,6 @@ def golden_scores(model: Path, bundle: Bundle) -> npt.NDArray[np.float32]:
         run()
         rows.append(as_scores(bundle, outputs)[0].copy())
     return np.stack(rows)
-
-
-def _input_name(model: Path) -> str:
-    graph = onnx.load(model).graph
-    weights = {weight.name for weight in graph.initializer}  # old models list them as inputs, too
-    return next(str(value.name) for value in graph.input if value.name not in weights)
-
-
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library is untyped
-    def __init__(self, name: str, inputs: Iterable[Image]) -> None:
-        self._name = name
-        self._inputs = iter(inputs)
-
-    def get_next(self) -> dict[str, Image] | None:
-        image = next(self._inputs, None)
-        return None if image is None else {self._name: image}
 
 
 def _prepared(pictures: list[Picture], spec: InputSpec) -> Iterator[Image]:

@@ -105,6 +105,7 @@ class Announcer:
             counts=counts,
             evicted=self._publisher.evicted.get(managed.line.name, 0),
             ttl_s=TTL_S,
+            doubts=managed.line.doubts,
         )
         return encode(message)
 

@@ -12,6 +12,7 @@ from typing import get_args
 from edge.backends import BACKENDS
 from edge.bundle import Precision
 from edge.errors import EdgeError
+from edge.preprocess import Layout, Resize
 from service.doctor.finding import SECTIONS
 from service.settings import DEFAULT_PATH, WRONG_CONFIGURATION, ConfigurationError
 
@@ -73,6 +74,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_measuring(commands)
     _add_doctor(commands)
 
+    command = commands.add_parser("reference", help="take the picture against which a line is held for ever after")
+    command.add_argument("line", metavar="LINE", help="name of the line")
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument("--seconds", type=float, default=5.0, metavar="S", help="look so long (default: %(default)g)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.set_defaults(run=_command("reference"))
+
+    command = commands.add_parser("snapshot", help="a picture of what a line sees, and what its model sees of it")
+    command.add_argument("line", metavar="LINE", help="name of the line")
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument("--output", type=Path, metavar="FILE", help="(default: LINE.png)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.set_defaults(run=_command("snapshot"))
+
+    _add_model(commands)
+
     command = commands.add_parser("watch", help="what the lines say, live")
     command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
     command.add_argument("--config", type=Path, metavar="FILE", help=f"names the broker (default: {DEFAULT_PATH})")
@@ -130,6 +147,40 @@ def _add_measuring(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     command.add_argument("--output", type=Path, metavar="FILE", help="(default: `engine.tuning`)")
     command.add_argument("--json", action="store_true", help="one JSON document")
     command.set_defaults(run=_command("tune"))
+
+
+def _add_model(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    model = commands.add_parser("model", help="make, check, show and pack model bundles")
+    model.set_defaults(run=_command("model"))
+    actions = model.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    command = actions.add_parser("import", help="a bundle from a model file of elsewhere")
+    command.add_argument("file", type=Path, metavar="FILE", help="an ONNX file, or the .xml of OpenVINO's format")
+    command.add_argument("--output", type=Path, metavar="DIR", help="the bundle (default: the model's name)")
+    command.add_argument("--name", metavar="NAME", help="of the model (default: the file's)")
+    command.add_argument("--version", default="1.0.0", metavar="VERSION", help="(default: %(default)s)")
+    command.add_argument("--labels", metavar="LABELS", help="a file with one per line, or a,b,c")
+    command.add_argument("--pass-label", metavar="LABEL", help="the one that means good (default: ok, good, …)")
+    command.add_argument("--input", metavar="WxH", help="width and height, where the file leaves them open")
+    command.add_argument("--layout", choices=get_args(Layout), help="of its input (default: what its shape tells)")
+    command.add_argument("--colour", choices=("RGB", "BGR", "GRAY"), help="what it takes (default: RGB, GRAY)")
+    command.add_argument("--mean", metavar="M,M,M", help="of values 0 to 1, or `imagenet`")
+    command.add_argument("--std", metavar="S,S,S", help="the same")
+    command.add_argument("--resize", choices=get_args(Resize), help="how pictures come to its size (default: stretch)")
+    command.add_argument("--images", type=Path, metavar="DIR", help="pictures to make INT8 with, and golden inputs of")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+
+    command = actions.add_parser("verify", help="hashes, and golden scores on every installed engine")
+    command.add_argument("bundle", type=Path, metavar="DIR", help="the bundle")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+
+    command = actions.add_parser("show", help="what a bundle is: labels, sizes, metrics")
+    command.add_argument("bundle", type=Path, metavar="DIR", help="the bundle")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+
+    command = actions.add_parser("pack", help="a Debian package that installs a bundle")
+    command.add_argument("bundle", type=Path, metavar="DIR", help="the bundle")
+    command.add_argument("--output", type=Path, metavar="FILE.deb", help="(default: its proper name, here)")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -20,6 +20,7 @@ from edge.pipeline import Pipeline
 from edge.sources import Source
 from edge.sources.mailbox import Mailbox
 from edge.trigger import Triggers
+from edge.trust import TRUST_ALL, Doubt, Trust
 from service.activity import Activity, Hang
 from service.messages import Counts, LineState
 
@@ -36,6 +37,7 @@ SOURCE_HANGS_S = 120.0
 LOADING_HANGS_S = 180.0
 """As long as systemd gives the start, which is mostly loading too."""
 LATENCIES_KEPT = 4096
+FRAME_NS = 33_333_333
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Line:
         emit: takes a decision; it does not wait for the disk or the network.
         on_change: called when the state changes, from the inspecting thread.
         clock: the time.
+        trust: whether frames can be trusted, asked by the inspecting thread alone; None: they always are.
+        withhold: decisions on frames that cannot be trusted are not told; if not, they are `review`.
         trigger_timeout_s: there is a decision when somebody asks for it, and not later than this; None: whenever the
             pipeline has one.
     """
@@ -78,6 +82,8 @@ class Line:
         emit: Callable[[Decision], None],
         on_change: Callable[["Line"], None],
         clock: Clock,
+        trust: Trust | None = None,
+        withhold: bool = False,
         trigger_timeout_s: float | None = None,
     ) -> None:
         self.name = name
@@ -86,6 +92,9 @@ class Line:
         self._emit = emit
         self._on_change = on_change
         self._clock = clock
+        self._trust = trust or Trust(TRUST_ALL, live=False)
+        self._withhold = withhold
+        self._withheld = 0
         self.triggers = Triggers(trigger_timeout_s, clock, self._answer) if trigger_timeout_s is not None else None
         self._stop = threading.Event()
         self._frames = 0
@@ -145,7 +154,13 @@ class Line:
             passes=passes,
             rejects=rejects,
             reviews=reviews,
+            withheld=self._withheld,
         )
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Why what it sees cannot be trusted; empty when it can."""
+        return self._trust.doubts
 
     def take_latencies(self) -> dict[str, float | None]:
         """p50, p95 and p99 in milliseconds of the decisions since the last call, None without any."""
@@ -276,7 +291,7 @@ class Line:
             if self.triggers is not None and self._source.on_demand:
                 self._inspecting.does("waiting for a trigger", INSPECTION_HANGS_S)
                 if not self.triggers.wait(TRIGGER_POLL_S):
-                    self._become("inspecting", "")  # a frame is taken when somebody asks for it
+                    self._become_as_trusted()  # a frame is taken when somebody asks for it
                     continue
             try:
                 frame = read()
@@ -286,24 +301,43 @@ class Line:
             except BadFrameError as error:
                 log.warning("line %s: %s", self.name, error)
                 self._bad_frames += 1
-        for decision in self._pipeline.finish(self.name):
+        for decision in self._doubted(self._pipeline.finish(self.name)):
             self._tell(decision)
         self._become("waiting", "stopped" if self._stop.is_set() else "the source has ended")
 
     def _inspect(self, frame: Frame) -> None:
         """One frame; with triggers, only one that somebody waits for is looked at."""
         self._inspecting.does("inspecting a frame", INSPECTION_HANGS_S)
+        if self._trust.judge(frame.image, self._now_ns()):
+            frame = replace(frame, doubt=self._trust.why)
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
         decisions = self._look_at(frame) if wanted else []
         self._frames += 1
-        self._become("inspecting", "")
-        for decision in decisions:
+        self._become_as_trusted()
+        for decision in self._doubted(decisions):
             if self.triggers is None:
                 self._tell(decision)
             else:
                 # A picture that was taken because it was asked for answers one; what passes by answers all who wait.
                 one = 1 if self._source.on_demand else None
                 self.triggers.answer(decision.ruling, frame.captured_at_ns, one)
+
+    def _now_ns(self) -> int:
+        """For `Trust`. Files that come as fast as they are inspected have no time: 30 frames count for a second."""
+        return self._frames * FRAME_NS if self._source.on_demand else self._clock.monotonic_ns()
+
+    def _become_as_trusted(self) -> None:
+        self._become("blind" if self._trust.doubts else "inspecting", self._trust.why)
+
+    def _doubted(self, decisions: list[Decision]) -> list[Decision]:
+        """What is told of these when the picture cannot be trusted. Who asks gets an answer in any case."""
+        if not self._trust.doubts or not decisions:
+            return decisions
+        if self._withhold and self.triggers is None:
+            self._withheld += len(decisions)
+            return []
+        why = self._trust.why
+        return [d._replace(ruling=d.ruling._replace(verdict="review", reason=why)) for d in decisions]
 
     def _look_at(self, frame: Frame) -> list[Decision]:
         """What the pipeline decides on it. An engine that fails is waited for, however long it takes."""

@@ -1,6 +1,7 @@
 """From the configuration of a line to what `edge` needs to know of it."""
 
 from pathlib import Path
+from typing import Literal
 
 from edge.area import Area
 from edge.backends import EngineSettings
@@ -17,6 +18,7 @@ from edge.sources import (
     VideoSettings,
 )
 from edge.tiles import grid
+from edge.trust import TrustSettings
 from service.sections import EngineSection, LineSection
 from service.source_sections import (
     CameraSection,
@@ -91,6 +93,23 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
         cooldown_s=decide.cooldown_s,
         timeout_s=decide.timeout_s,
         min_area={label: Area.parse(value) for label, value in decide.min_area.items()},
+    )
+
+
+def trust_settings(section: LineSection) -> TrustSettings:
+    """What `edge` needs to know of when a picture is not trusted."""
+    trust = section.trust
+
+    def threshold(value: float | Literal["off"]) -> float | None:
+        return None if value == "off" else value
+
+    return TrustSettings(
+        frozen_s=threshold(trust.frozen_s),
+        black=threshold(trust.black),
+        overexposed=threshold(trust.overexposed),
+        focus=threshold(trust.focus),
+        moved=threshold(trust.moved),
+        covered=threshold(trust.covered),
     )
 
 

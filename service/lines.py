@@ -1,5 +1,6 @@
 """From a configuration to lines that can be started, and to the engines that they share."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,15 +13,20 @@ from edge.clock import Clock
 from edge.deciders import make_decider
 from edge.decision import Decision
 from edge.engine import Engine
+from edge.errors import PermanentError
 from edge.pipeline import Pipeline
 from edge.preprocess import Roi
+from edge.reference import Reference, read_reference
 from edge.sources import make_source
+from edge.trust import Trust
 from service.health import LineHealth
 from service.line import Line
-from service.line_settings import decide_settings, engine_settings, source_settings
+from service.line_settings import decide_settings, engine_settings, source_settings, trust_settings
 from service.messages import ModelInfo
 from service.publisher import Publisher
-from service.sections import LineSection, Settings
+from service.sections import LineSection, Settings, reference_of
+
+log = logging.getLogger(__name__)
 
 Load = Callable[[Bundle, Plan, EngineSettings], Backend]
 
@@ -32,6 +38,8 @@ class Managed:
     section: LineSection
     engine: Engine
     line: Line
+    taken_ns: int | None = None
+    """When its reference picture was written, None without one: another picture is another line."""
     health: LineHealth = field(default_factory=LineHealth)
 
 
@@ -100,8 +108,10 @@ class LineMaker:
         return Engine(bundle, engine_settings(settings.engine), lines=lines, load=self._load)
 
     def _line(self, section: LineSection, engine: Engine, settings: Settings, before: Lines | None) -> Managed:
+        taken_ns = _written_ns(reference_of(section))
         for running in before.managed if before else ():
-            if running.section == section and running.engine is engine and not running.line.failed:
+            same = running.section == section and running.engine is engine and running.taken_ns == taken_ns
+            if same and not running.line.failed:
                 return running
         bundle = engine.bundle
         decide = decide_settings(section, bundle)
@@ -113,16 +123,20 @@ class LineMaker:
             roi=Roi(*section.roi) if section.roi else None,
             min_area=decide.min_area,
         )
+        records = Path(settings.outbox.path).parent
+        source = make_source(section.name, source_settings(section, records), self._clock)
         line = Line(
             section.name,
-            source=make_source(section.name, source_settings(section, Path(settings.outbox.path).parent), self._clock),
+            source=source,
             pipeline=pipeline,
             emit=self._emit(section, engine),
             on_change=self._on_change,
             clock=self._clock,
+            trust=Trust(trust_settings(section), live=source.live, reference=_reference(section)),
+            withhold=section.trust.while_blind == "withhold",
             trigger_timeout_s=decide.timeout_s if decide.per == "trigger" else None,
         )
-        return Managed(section, engine, line)
+        return Managed(section, engine, line, taken_ns)
 
     def _emit(self, section: LineSection, engine: Engine) -> Callable[[Decision], None]:
         bundle = engine.bundle
@@ -138,6 +152,26 @@ class LineMaker:
                 self._publisher.emit(decision, topic, model)
 
         return emit
+
+
+def _written_ns(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _reference(section: LineSection) -> Reference | None:
+    """A picture that cannot be used must not keep the line from inspecting."""
+    try:
+        reference = read_reference(reference_of(section))
+    except PermanentError as error:
+        log.error("line %s: %s; `moved` and `covered` are not judged", section.name, error)  # noqa: TRY400  # the sentence says it
+        return None
+    if reference is None:
+        text = "line %s: no reference picture, `moved` and `covered` are not judged: edgecls reference %s"
+        log.info(text, section.name, section.name, extra={"line": section.name})
+    return reference
 
 
 def let_go(engines: Mapping[Path, Engine], still_used: Mapping[Path, Engine]) -> None:

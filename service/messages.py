@@ -1,6 +1,7 @@
 """What is said over MQTT: from decisions and states to JSON. `schemas/` holds the JSON Schema of each message."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from pydantic_core import to_json
 from edge.classification import Region
 from edge.clock import rfc3339
 from edge.decision import Decision, Evidence
+from edge.trust import Doubt
 
 LineState = Literal["waiting", "inspecting", "blind", "fault"]
 Json = dict[str, Any]
@@ -34,6 +36,7 @@ class Counts:
     passes: int = 0
     rejects: int = 0
     reviews: int = 0
+    withheld: int = 0
 
 
 def decision_message(decision: Decision, *, node: str, model: ModelInfo, part: int, message_id: str) -> Json:
@@ -123,9 +126,10 @@ def state_message(
     counts: Counts,
     evicted: int,
     ttl_s: int,
+    doubts: Sequence[Doubt] = (),
 ) -> Json:
     """A retained message on `TOPIC/state`. A subscriber that hears nothing for `ttl_s` no longer knows the state."""
-    return {
+    message: Json = {
         "schema": "edgecls/state/1",
         "ts": rfc3339(now_ns),
         "node": node,
@@ -142,9 +146,15 @@ def state_message(
             "pass": counts.passes,
             "reject": counts.rejects,
             "review": counts.reviews,
+            "withheld": counts.withheld,
             "evicted": evicted,
         },
     }
+    if state == "blind":
+        message["causes"] = [
+            {"cause": doubt.cause, "figure": round(doubt.figure, 4), "threshold": doubt.threshold} for doubt in doubts
+        ]
+    return message
 
 
 def health_message(

@@ -17,6 +17,7 @@ from edge.area import Area
 from edge.backends.plan import BACKEND_OF, BackendName, Device, Hint, Optimisation
 from edge.bundle import Precision
 from edge.decision import Per, PresenceBy
+from edge.trust import WhileBlind
 from service.section import FileName, Section, UpTo65535
 from service.source_sections import SourceSection
 from service.yaml_lines import shown
@@ -212,6 +213,34 @@ _ONLY_WITH: dict[str, tuple[Per, ...]] = {
 }
 
 
+def _threshold(low: float, high: float) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if value == "off" or (type(value) in {int, float} and low <= value <= high):
+            return value
+        raise ValueError(f"must be a number from {low:g} to {high:g}, or off, not {shown(value)}")
+
+    return BeforeValidator(check)
+
+
+OrOff = float | Literal["off"]
+Seconds = Annotated[OrOff, _threshold(0.2, 3600)]
+GreyLevel = Annotated[OrOff, _threshold(0, 255)]
+Share = Annotated[OrOff, _threshold(0, 1)]
+
+
+class TrustSection(Section):
+    """`trust`: when a picture is not trusted, and what becomes of decisions then."""
+
+    while_blind: WhileBlind = "review"
+    reference: FileName | None = None
+    frozen_s: Seconds = 1.5
+    black: GreyLevel = 24.0
+    overexposed: Share = 0.5
+    focus: Share = 0.35
+    moved: Share = 0.015
+    covered: Share = 0.12
+
+
 class LineSection(Section):
     """One of `lines`: a source, a model, a topic."""
 
@@ -221,6 +250,7 @@ class LineSection(Section):
     model: BundleName | None = None
     roi: Annotated[list[int], BeforeValidator(_roi)] | None = None
     decide: DecideSection = DecideSection()
+    trust: TrustSection = TrustSection()
     publish: Literal["defects", "all"] = "defects"
 
 
@@ -240,3 +270,11 @@ class Settings(Section):
         if chosen is None:
             raise ValueError(f"line {line.name} has no model")  # refused when the file was read
         return Path(chosen)
+
+
+REFERENCE_DIR = "/var/lib/edgecls/reference"
+
+
+def reference_of(line: LineSection) -> Path:
+    """Where the reference picture of a line is, or will be."""
+    return Path(line.trust.reference or f"{REFERENCE_DIR}/{line.name}.png")

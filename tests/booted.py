@@ -41,7 +41,16 @@ def fresh_tree(release: str) -> Path:
     shutil.rmtree(tree, ignore_errors=True)
     tree.parent.mkdir(parents=True, exist_ok=True)
     fetch = f'chroot "$1" apt-get install -qq -y --no-install-recommends --download-only {" ".join(FETCHED)}'
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--skip=cleanup/apt", f"--include={','.join(IN_TREE)}"]
+    # In a view of its own: what it has mounted when it is interrupted must not lie in the way of what removes the tree.
+    command = [
+        "unshare",
+        "--mount",
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        "--skip=cleanup/apt",
+        f"--include={','.join(IN_TREE)}",
+    ]
     subprocess.run([*command, f"--customize-hook={fetch}", release, str(tree)], check=True)
     ready.write_text(made_of)
     return tree

@@ -16,7 +16,7 @@ OF_ENGINE = (
     "cache_dir, tuning, openvino_dir"
 )
 DEVICES = "cpu, gpu, npu, cuda, tensorrt, xnnpack, acl, ncs2"
-OF_LINE = "name, topic, source, model, roi, decide, publish"
+OF_LINE = "name, topic, source, model, roi, decide, trust, publish"
 OF_CAMERA = "camera, width, height, fps, format, exposure, focus, gain, white_balance, lost_after_s"
 OF_TLS = "ca_file, cert_file, key_file"
 EMPTY = "is empty; give it a value or remove it"

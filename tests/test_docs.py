@@ -28,8 +28,13 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
+    """Of `model`, each of its actions."""
     (found,) = [a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)]
-    return dict(found.choices)
+    all_of_them: dict[str, argparse.ArgumentParser] = {}
+    for name, parser in found.choices.items():
+        inner = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        all_of_them |= {f"{name} {one}": p for one, p in inner[0].choices.items()} if inner else {name: parser}
+    return all_of_them
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:
@@ -103,7 +108,7 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
 
 def test_the_commands_page_has_every_command_and_option_and_no_other() -> None:
     text = read("docs/commands.md")
-    sections = dict(re.findall(r"^## `edgecls ([\w-]+)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^##+ `edgecls ([\w -]+)`\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
     assert set(sections) == set(commands())
     for name, parser in commands().items():
         assert set(re.findall(r"^\| `(--[\w-]+)", sections[name], re.MULTILINE)) == options(parser), name
@@ -114,10 +119,10 @@ def test_the_commands_page_has_every_command_and_option_and_no_other() -> None:
 
 def test_the_man_page_has_every_command_and_option_and_no_other() -> None:
     text = read("packaging/edgecls.1")
-    sections = dict(re.findall(r"^\.Ss ([\w-]+)\n(.*?)(?=^\.S[sh] |\Z)", text, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^\.Ss ([\w -]+)\n(.*?)(?=^\.S[sh] |\Z)", text, re.MULTILINE | re.DOTALL))
     assert set(sections) == set(commands())
     synopsis = text.split(".Sh SYNOPSIS\n")[1].split(".Sh ")[0]
-    calls = {call.split()[1]: call for call in synopsis.split(".Nm\n") if call.startswith(".Cm")}
+    calls = {call.split("\n")[0][4:]: call for call in synopsis.split(".Nm\n") if call.startswith(".Cm")}
     for name, parser in commands().items():
         explained = set(re.findall(r"^\.It Fl Fl ([\w-]+)", sections[name], re.MULTILINE))
         listed = set(re.findall(r"^\.Op Fl Fl ([\w-]+)", calls[name], re.MULTILINE))

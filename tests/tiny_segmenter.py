@@ -8,10 +8,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.bundle import load_bundle
+from edge.conversion.quantise import quantise
 from edge.frame import Image
 from models.bundle_writer import add_file, write_golden, write_manifest
 from models.mask_outputs import append_mask
-from models.quantize import golden_scores, quantise
+from models.quantize import golden_scores
 
 LABELS = ["free", "scratch", "hole"]
 GREY = 127

@@ -65,10 +65,12 @@ class VirtualMachine:
         """Run a command, which may fail."""
         asked = {"path": CLEAN[0], "arg": [*CLEAN[1:], *command], "capture-output": True}
         pid = self._agent.ask("guest-exec", **asked)["pid"]
-        deadline = time.monotonic() + timeout_s
+        deadline, pause_s = time.monotonic() + timeout_s, 0.1
         while not (status := self._agent.ask("guest-exec-status", pid=pid))["exited"]:
             assert time.monotonic() < deadline, f"{shlex.join(command)} has not ended after {timeout_s:.0f} s"
-            time.sleep(0.1)
+            # Each question costs: it is in the machine's log.
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, 5)
         out, err = (base64.b64decode(status.get(name, "")).decode() for name in ("out-data", "err-data"))
         return subprocess.CompletedProcess(command, status.get("exitcode", -status.get("signal", 0)), out, err)
 

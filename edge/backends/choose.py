@@ -40,7 +40,7 @@ def choose(bundle: Bundle, settings: EngineSettings, *, lines: int, cores: int) 
     measured = _best(tuned(settings.tuning, bundle), settings, hint, lines) if settings.tuning else None
     if measured is not None:
         return _with_what_is_asked_for(measured.plan, settings, hint), "the quickest that `edgecls tune` measured here"
-    backend, device = _backend_and_device(settings)
+    backend, device = _backend_and_device(bundle, settings)
     precision = settings.precision if settings.precision != "auto" else _precision(bundle, backend, device)
     streams = settings.streams if settings.streams != "auto" else min(lines, cores) if hint == "throughput" else 1
     # Never spinning: two threads that share a core with other work are two to five times as slow with it, and between
@@ -68,7 +68,7 @@ def _with_what_is_asked_for(plan: Plan, settings: EngineSettings, hint: Hint) ->
     return replace(plan, hint=hint, **asked)
 
 
-def _backend_and_device(settings: EngineSettings) -> tuple[BackendName, Device]:
+def _backend_and_device(bundle: Bundle, settings: EngineSettings) -> tuple[BackendName, Device]:
     if settings.device != "auto":
         able = BACKEND_OF[settings.device]
         if settings.backend not in ("auto", *able):
@@ -76,10 +76,11 @@ def _backend_and_device(settings: EngineSettings) -> tuple[BackendName, Device]:
                 f"device {settings.device} is driven by {' or '.join(able)}, not {settings.backend}: "
                 "change engine.device or engine.backend"
             )
-        there = [name for name in able if settings.backend in ("auto", name)]
+        there = [name for name in able if settings.backend == name] or _with_files(bundle, able)
         return next((name for name in there if settings.device in devices(name)), there[0]), settings.device
     # ONNX Runtime is quick on every processor that we know (OpenVINO has no INT8 on Arm) and takes less memory.
-    names: tuple[BackendName, ...] = ("onnxruntime", "openvino") if settings.backend == "auto" else (settings.backend,)
+    both: tuple[BackendName, ...] = ("onnxruntime", "openvino")
+    names = _with_files(bundle, both) if settings.backend == "auto" else [settings.backend]
     for name in names:
         found = devices(name)
         if found:
@@ -87,6 +88,11 @@ def _backend_and_device(settings: EngineSettings) -> tuple[BackendName, Device]:
     raise BackendError(
         f"the {' and the '.join(names)} runtime cannot be loaded: install it or set engine.backend to another one"
     )
+
+
+def _with_files(bundle: Bundle, names: Sequence[BackendName]) -> list[BackendName]:
+    """Those that the bundle has a file for: OpenVINO's own format is for OpenVINO alone."""
+    return [name for name in names if bundle.precisions_for(name)] or list(names)
 
 
 def _precision(bundle: Bundle, backend: BackendName, device: Device) -> Precision:

@@ -12,8 +12,9 @@ import pytest
 from conftest import ROOT
 from mistakes import BASE, LINE, TABLE
 from mistakes_in_decide import DECIDE
+from mistakes_in_trust import TRUST
 
-from service.sections import EngineSection, TlsSection
+from service.sections import EngineSection, TlsSection, TrustSection
 from service.settings import ConfigurationError, load_settings, parse_settings
 
 
@@ -30,7 +31,7 @@ def problems_of(text: str, folder: Path) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-MISTAKES = [*TABLE, *DECIDE]
+MISTAKES = [*TABLE, *DECIDE, *TRUST]
 
 
 @pytest.mark.parametrize(("text", "messages"), MISTAKES, ids=[f"{i}-{m[0][:60]}" for i, (_, m) in enumerate(MISTAKES)])
@@ -114,7 +115,8 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
     camera = {"camera": "/dev/video0", "lost_after_s": 1.5} | dict.fromkeys(
         ("format", "exposure", "focus", "gain", "white_balance")
     )
-    rest: dict[str, Any] = {"model": None, "roi": None, "decide": decide, "publish": "defects"}
+    trust = TrustSection().model_dump()
+    rest: dict[str, Any] = {"model": None, "roi": None, "decide": decide, "trust": trust, "publish": "defects"}
     assert settings.model_dump() == {
         "node": "cell-7",
         "mqtt": {
@@ -149,6 +151,7 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
                 "model": None,
                 "roi": [1, 2, 3, 4],
                 "decide": decide | {"per": "change", "min_score": 0.7, "votes": {"of": 7, "need": 4}},
+                "trust": trust,
                 "publish": "all",
             },
             rest

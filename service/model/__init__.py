@@ -1,0 +1,1 @@
+"""`edgecls model`: bundles made from files of elsewhere, checked, shown and packed."""
