@@ -7,13 +7,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
+from edge.area import Area
 from edge.errors import BundleError
 from edge.frame import Image
 from edge.preprocess import FILL, Colour, InputSpec, InputType, Layout, Resize
@@ -45,6 +46,15 @@ class InputSection(_Strict):
     std: list[float]
     resize: Resize
     fill: int = Field(default=FILL, ge=0, le=255)
+    overlap: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Self:
+        if self.overlap and self.resize != "tile":
+            raise ValueError(f"overlap is for resize tile, not for {self.resize}")
+        if self.overlap >= min(self.width, self.height):
+            raise ValueError(f"overlap is {self.overlap}: tiles of {self.width}x{self.height} must be larger than that")
+        return self
 
     @model_validator(mode="after")
     def _channels_fit_the_colour(self) -> Self:
@@ -73,6 +83,7 @@ class InputSection(_Strict):
             dtype=self.dtype,
             mean=tuple(self.mean),
             std=tuple(self.std),
+            overlap=self.overlap,
             fill=self.fill,
         )
 
@@ -114,6 +125,9 @@ class FileSection(_Strict):
 class GoldenSection(_Strict):
     """Inputs and what the reference answered.
 
+    For a classifier these are its scores. For a segmenter the score of a label is the mean, over all pixels, of the
+    confidence of those that show it (0 to 1): it tells of the mask and of the confidence at the same time.
+
     `path` is an .npz with `inputs`, (n, height, width, channels) uint8, BGR or grey. `scores[precision]` has n rows of
     one score per label; a file that answers otherwise than others of its precision has scores under its own path. An
     engine whose scores differ by more than `tolerance[precision]` anywhere is refused.
@@ -131,10 +145,11 @@ class Manifest(_Strict):
     schema_: Literal["edgecls/bundle/1"] = Field(alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     version: str
-    task: Literal["classification"]
+    task: Literal["classification", "segmentation"]
     labels: list[str] = Field(min_length=2)
     pass_label: str
     absent_label: str | None = None
+    min_area: dict[str, float | str] = Field(default_factory=dict)
     input: InputSection
     files: list[FileSection] = Field(min_length=1)
     golden: GoldenSection
@@ -149,10 +164,32 @@ class Manifest(_Strict):
             raise ValueError(f"absent_label {self.absent_label!r} is not one of labels, or is the pass_label")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels has the same label twice")
+        if self.task == "segmentation":
+            self._check_segmentation()
+        elif self.min_area or self.input.resize == "tile":
+            raise ValueError("min_area and resize tile are for the task segmentation")
         missing = {f.precision for f in self.files if f.path not in self.golden.scores} - set(self.golden.scores)
         if missing:
             raise ValueError(f"golden.scores has nothing for {', '.join(sorted(missing))}")
         return self
+
+    def _check_segmentation(self) -> None:
+        if self.absent_label is not None:
+            raise ValueError("absent_label is for the task classification: a mask shows where nothing is by itself")
+        if len(self.labels) > 255:
+            raise ValueError(f"labels has {len(self.labels)} labels, and a mask can tell 255 apart")
+        for label, value in self.min_area.items():
+            if label not in set(self.labels) - {self.pass_label}:
+                raise ValueError(f"min_area names {label!r}, which is not one of labels, or is the pass_label")
+            try:
+                Area.parse(value)
+            except ValueError as error:
+                raise ValueError(f"min_area of {label} is {value!r}: it {error}") from error
+
+    @property
+    def min_areas(self) -> dict[str, Area]:
+        """`min_area`, read."""
+        return {label: Area.parse(value) for label, value in self.min_area.items()}
 
 
 @dataclass(frozen=True)
@@ -167,6 +204,17 @@ class Bundle:
     def labels(self) -> tuple[str, ...]:
         """Labels in the model's order."""
         return tuple(self.manifest.labels)
+
+    def make_outputs(self, pictures: int = 1) -> tuple[npt.NDArray[Any], ...]:
+        """Arrays for what the model gives for so many pictures.
+
+        Of a classifier: scores, (n, labels) float32, softmax values. Of a segmenter, both (n, height, width) uint8: the
+        mask, the number of the label that each pixel shows, and its confidence, 255 times the highest softmax value.
+        """
+        if self.manifest.task == "classification":
+            return (np.zeros((pictures, len(self.labels)), np.float32),)
+        _, height, width, _ = self.manifest.input.spec.shape
+        return tuple(np.zeros((pictures, height, width), np.uint8) for _ in ("mask", "confidence"))
 
     @property
     def precisions(self) -> tuple[Precision, ...]:

@@ -3,6 +3,26 @@
 from typing import NamedTuple
 
 
+class Region(NamedTuple):
+    """A place that shows a defect, found by a model that draws masks. In pixels of the frame.
+
+    Attributes:
+        label: the defect.
+        score: mean confidence of its pixels, 0 to 1.
+        area_px: how many pixels.
+        area_percent: the same, of the region of interest.
+        box: x, y, width, height.
+        centre: x, y of its centre of gravity.
+    """
+
+    label: str
+    score: float
+    area_px: int
+    area_percent: float
+    box: tuple[int, int, int, int]
+    centre: tuple[float, float]
+
+
 class Classification(NamedTuple):
     """Scores of one frame.
 

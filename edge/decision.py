@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
-from edge.classification import Classification
+from edge.area import Area
+from edge.classification import Classification, Region
 from edge.frame import Image
 
 Verdict = Literal["pass", "reject", "review"]
@@ -57,6 +58,7 @@ class DecideSettings:
         dwell: for `part`.
         cooldown_s: for `part`: what appears sooner than this after a decision is no new part; seconds.
         timeout_s: for `trigger`: the reply comes after so many seconds at the latest.
+        min_area: of a model that draws masks: smaller regions are passed over; in place of what the bundle says.
     """
 
     per: Per = "part"
@@ -67,10 +69,16 @@ class DecideSettings:
     dwell: Dwell = Dwell()
     cooldown_s: float = 0.0
     timeout_s: float = 1.0
+    min_area: Mapping[str, Area] = field(default_factory=dict)
 
 
 class Evidence(NamedTuple):
-    """One frame that was looked at, and what the model said; milliseconds. `doubt`: why the frame is not trusted."""
+    """One frame that was looked at, and what the model said; milliseconds.
+
+    Attributes:
+        doubt: why the frame is not trusted.
+        regions: the largest ones, the largest first; None when the model draws no masks.
+    """
 
     classification: Classification
     seq: int
@@ -81,6 +89,7 @@ class Evidence(NamedTuple):
     preprocess_ms: float
     infer_ms: float
     doubt: str = ""
+    regions: tuple[Region, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """The engine of a bundle, which its lines share, and the place that each line has at it."""
 
+import contextlib
 import logging
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +77,7 @@ class Engine:
         """A place at the engine, for one line."""
         return Slot(self)
 
-    def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> tuple[Run, int]:
+    def bind(self, image: Image, *outputs: npt.NDArray[Any]) -> tuple[Run, int]:
         """Bind the arrays of a slot to the model, which is loaded first if it was lost; how to run it.
 
         Raises:
@@ -84,7 +86,7 @@ class Engine:
         with self._loading:
             try:
                 backend = self._backend or self._load_again()
-                run = backend.bind(image, scores)
+                run = backend.bind(image, *outputs)
             except PermanentError as error:  # it worked once: its device may come back
                 raise EngineError(str(error)) from error
             run()
@@ -138,26 +140,39 @@ class Engine:
 
 
 class Slot:
-    """The input and the scores of one line, and the way to run the model on them. Used by one thread.
+    """The input and the outputs of one line, and the way to run the model on them. Used by one thread.
 
     Attributes:
         input: (1, height, width, channels) uint8: write here, then call `infer`.
-        scores: (1, labels) float32: softmax values, valid until the next `infer`.
+        outputs: as `Bundle.make_outputs` describes them, valid until the next `infer`.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.input: Image = np.zeros(engine.bundle.manifest.input.spec.shape, np.uint8)
-        self.scores: npt.NDArray[np.float32] = np.zeros((1, len(engine.bundle.labels)), np.float32)
-        self._run: Run | None = None
         self._generation = 0
-        try:
+        self._run: Run | None = None
+        self._make(1)
+        with contextlib.suppress(EngineError):  # it is told by the first `infer`
             self.restore()
-        except EngineError as error:
-            self._why = str(error)
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """(1, labels) float32 of a classifier: softmax values."""
+        return self.outputs[0]
+
+    def make_room(self, pictures: int) -> Image:
+        """Arrays for so many pictures at a time, in place of those that were there; the new input.
+
+        Raises:
+            EngineError: the engine has failed; `restore` it.
+        """
+        if pictures != len(self.input):
+            self._make(pictures)
+            self.restore()
+        return self.input
 
     def infer(self) -> None:
-        """Run the model on what `input` holds and leave the result in `scores`.
+        """Run the model on what `input` holds and leave the result in `outputs`.
 
         Raises:
             EngineError: the engine failed; `restore` it before the next call.
@@ -176,4 +191,14 @@ class Slot:
         Raises:
             EngineError: it does not yet.
         """
-        self._run, self._generation = self.engine.bind(self.input, self.scores)
+        try:
+            self._run, self._generation = self.engine.bind(self.input, *self.outputs)
+        except EngineError as error:
+            self._why = str(error)
+            raise
+
+    def _make(self, pictures: int) -> None:
+        bundle = self.engine.bundle
+        self.input: Image = np.zeros((pictures, *bundle.manifest.input.spec.shape[1:]), np.uint8)
+        self.outputs = bundle.make_outputs(pictures)
+        self._run = None

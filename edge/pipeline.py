@@ -8,14 +8,16 @@ One pipeline belongs to one line and is used by that line's inspecting thread. T
 by the source, the preprocessor and the slot at the engine; what is allocated per frame is as small as a few scores.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from edge.area import Area
 from edge.classification import Classification
 from edge.clock import Clock
 from edge.decision import Decider, Decision, Evidence, Ruling, Subject
 from edge.engine import Slot
 from edge.frame import Frame, Image
 from edge.preprocess import Preprocessor, Roi
+from edge.segmentation import MaskReader
 
 
 class Pipeline:
@@ -26,6 +28,7 @@ class Pipeline:
         decider: turns classifications into rulings.
         clock: for the timestamps and latencies.
         roi: region of interest; the whole frame when None.
+        min_area: of a model that draws masks: smaller regions are passed over; in place of what the bundle says.
     """
 
     def __init__(
@@ -35,16 +38,21 @@ class Pipeline:
         decider: Decider,
         clock: Clock,
         roi: Roi | None = None,
+        min_area: Mapping[str, Area] | None = None,
     ) -> None:
         self._slot = slot
+        manifest = slot.engine.bundle.manifest
         self._labels = slot.engine.bundle.labels
+        self._masks = MaskReader(slot, min_area or {}) if manifest.task == "segmentation" else None
+        if self._masks and roi:
+            self._masks.prepare(roi.height, roi.width)
         # After an inference the processor's caches are full of the model, and what touches little memory is quick:
         # so this is no numpy, and the records from here to the decision are plain tuples.
-        self._scores = memoryview(slot.scores[0])
+        self._scores = memoryview(slot.outputs[0][0])
         self._decider = decider
         self._clock = clock
         self._roi = roi
-        self._preprocess = Preprocessor(slot.engine.bundle.manifest.input.spec, slot.input)
+        self._preprocess = self._masks.preprocess if self._masks else Preprocessor(manifest.input.spec, slot.input)
 
     def inspect(self, frame: Frame) -> list[Decision]:
         """Look at one frame; the decisions that it leads to, mostly none.
@@ -83,8 +91,12 @@ class Pipeline:
         preprocessed_ns = self._clock.monotonic_ns()
         self._slot.infer()
         inferred_ns = self._clock.monotonic_ns()
+        if self._masks is None:
+            classification, regions = self.classify(), None
+        else:
+            classification, regions = self._masks.read(*(self._roi.x, self._roi.y) if self._roi else (0, 0))
         return Evidence(
-            self.classify(),
+            classification,
             seq=frame.seq,
             captured_at_ns=frame.captured_at_ns,
             width=frame.width,
@@ -93,6 +105,7 @@ class Pipeline:
             preprocess_ms=(preprocessed_ns - start_ns) / 1e6,
             infer_ms=(inferred_ns - preprocessed_ns) / 1e6,
             doubt=frame.doubt,
+            regions=regions,
         )
 
     def _decisions(self, line: str, rulings: Iterable[Ruling], captured_at_ns: int | None) -> list[Decision]:

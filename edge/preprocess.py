@@ -19,7 +19,7 @@ from edge.frame import Image
 cv2.setNumThreads(1)
 
 Colour = Literal["BGR", "RGB", "GRAY"]
-Resize = Literal["stretch", "letterbox", "crop"]
+Resize = Literal["stretch", "letterbox", "crop", "tile"]
 Layout = Literal["NHWC", "NCHW"]
 InputType = Literal["uint8", "float32"]
 
@@ -36,11 +36,13 @@ class InputSpec:
         height: pixels.
         colour: order of the channels; `GRAY` is one channel.
         resize: `stretch` to the whole input; `letterbox`: keep the aspect ratio and fill up with `fill`; `crop`: keep
-            the aspect ratio and leave out what is too much on both sides, or above and below.
+            the aspect ratio and leave out what is too much on both sides, or above and below; `tile`: see
+            `edge/tiles.py`.
         layout: where the channels are.
         dtype: `uint8`: pixels, the file normalises them itself; `float32`: (pixel / 255 - mean) / std.
         mean: of values 0 to 1, for each channel in the order of `colour`.
         std: the same.
+        overlap: pixels that neighbouring tiles share at least.
         fill: grey level beside a letterboxed picture.
     """
 
@@ -52,6 +54,7 @@ class InputSpec:
     dtype: InputType = "uint8"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    overlap: int = 0
     fill: int = FILL
 
     @property
@@ -68,6 +71,21 @@ class InputSpec:
     def shape(self) -> tuple[int, int, int, int]:
         """(1, height, width, channels): what the preprocessor writes, uint8 and BGR or grey."""
         return (1, self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Where an image lies in the input, and what of it that is.
+
+    Attributes:
+        input: top, left, height, width in pixels of the input.
+        image: the same in pixels of the image.
+        image_px: pixels of the whole image.
+    """
+
+    input: tuple[int, int, int, int]
+    image: tuple[int, int, int, int]
+    image_px: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +122,7 @@ class Preprocessor:
     """
 
     def __init__(self, spec: InputSpec, target: Image) -> None:
-        wanted = (1, spec.height, spec.width, spec.channels)
+        wanted = spec.shape
         if target.shape != wanted or target.dtype != np.uint8:
             raise ValueError(f"input buffer is {target.dtype} {target.shape}, the model wants uint8 {wanted}")
         self._spec = spec
@@ -123,6 +141,11 @@ class Preprocessor:
     def area(self) -> Image:
         """(height, width, channels) uint8: where in the input buffer the last image lies."""
         return self._area
+
+    @property
+    def shown(self) -> Shown:
+        """Where the last image lies."""
+        return self._shown
 
     def blank(self, background: Image, start: float, stop: float, axis: int) -> None:
         """Put the background in place of everything outside of [start, stop) in what was written last.
@@ -157,6 +180,7 @@ class Preprocessor:
         self._seen = ((0.0, 1.0), (0.0, 1.0))
         """From where to where down and across, as shares of the image."""
         self._area = self._target
+        left = top = 0
         across, down = self._spec.width / width, self._spec.height / height
         if self._spec.resize == "letterbox":
             self._target[...] = self._spec.fill
@@ -166,7 +190,12 @@ class Preprocessor:
             self._area = self._target[top : top + inner_height, left : left + inner_width]
         elif self._spec.resize == "crop":
             self._seen = (_middle(down / max(across, down)), _middle(across / max(across, down)))
-        self._part = _slices(self._seen, height, width)
+        rows, columns = self._part = _slices(self._seen, height, width)
+        self._shown = Shown(
+            (top, left, self._area.shape[0], self._area.shape[1]),
+            (rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start),
+            height * width,
+        )
         self._fit = _Fit(image[self._part], self._area)
 
 

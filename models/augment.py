@@ -24,12 +24,14 @@ class Sample:
     Attributes:
         image: (height, width, channels) float32, 0 to 1.
         target: (defects, height / 4, width / 4) float32: the share of each cell that the defect covers.
+        classes: (height, width) uint8: the number of the label that each pixel shows.
         label: index of the label.
-        has_target: whether `target` says anything (a defect without a mask teaches its label only).
+        has_target: whether `target` and `classes` say anything (a defect without a mask teaches its label only).
     """
 
     image: Floats
     target: Floats
+    classes: Image
     label: int
     has_target: bool
 
@@ -87,7 +89,8 @@ class Sampler:
             image, mask = self._paste(self._pick(0).image, image, mask)
         has_target = label == 0 or mask is not None
         image, mask = self._cut_out(*self._flip(image, mask if mask is not None else np.zeros_like(image[..., 0])))
-        return Sample(self._expose(image), self._target(mask, label), label, has_target)
+        classes = np.where(mask > 127, label, 0).astype(np.uint8)
+        return Sample(self._expose(image), self._target(mask, label), classes, label, has_target)
 
     def _pick(self, label: int) -> _Loaded:
         tiles = self._by_label[label]

@@ -13,6 +13,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from edge.frame import Image
+from edge.preprocess import InputSpec, Preprocessor
+from edge.sources.images import read_image
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 FOLDS = 5
 
@@ -71,6 +77,19 @@ def read_dataset(path: Path, pass_label: str | None = None) -> Dataset:
     if chosen not in names:
         raise DatasetError(f"{path} has the labels {', '.join(names)}: name the good one with --pass-label")
     return Dataset(path, tuple(pictures), (chosen, *(name for name in names if name != chosen)))
+
+
+def truth_mask(picture: Picture, spec: InputSpec, labels: tuple[str, ...]) -> Image:
+    """(height, width) uint8, the number of the label that each pixel of the model's input shows."""
+    classes: Image = np.zeros((spec.height, spec.width), np.uint8)
+    if picture.mask is not None:
+        mask_spec = InputSpec(spec.width, spec.height, "GRAY", spec.resize)
+        mask: Image = np.zeros(mask_spec.shape, np.uint8)
+        preprocess = Preprocessor(mask_spec, mask)
+        preprocess(read_image(picture.mask))
+        top, left, height, width = preprocess.shown.input  # beside a letterboxed picture there is nothing
+        classes[top : top + height, left : left + width][preprocess.area[..., 0] > 127] = labels.index(picture.label)
+    return classes
 
 
 def _from_index(path: Path) -> list[Picture]:

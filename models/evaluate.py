@@ -15,6 +15,7 @@ from edge.preprocess import Preprocessor
 from edge.sources.images import read_image
 from models.bundle_writer import read_manifest, write_manifest
 from models.dataset import Picture, read_dataset
+from models.evaluate_masks import evaluate_masks, mask_table
 from models.metrics import Matrix, accuracy, balanced_accuracy, confusion, table
 
 
@@ -44,6 +45,21 @@ def run(args: argparse.Namespace) -> None:
             f"{args.data}, split {args.split}: {len(pictures)} pictures, labels that the model does not know: "
             f"{', '.join(unknown) or 'none'}; the model knows {', '.join(bundle.labels)}"
         )
+    if bundle.manifest.task == "segmentation":
+        results = evaluate_masks(bundle, pictures, args.backend or BACKENDS, args.precision or bundle.precisions)
+        if not args.json:
+            print(mask_table(results, bundle.labels[1:]))
+    else:
+        results = _of_a_classifier(bundle, pictures, args)
+    if args.json:
+        print(json.dumps({"model": bundle.manifest.name, "split": args.split, "results": results}, ensure_ascii=False))
+    if args.keep:
+        manifest = read_manifest(args.model)
+        manifest["metrics"][args.split] = results
+        write_manifest(args.model, manifest)
+
+
+def _of_a_classifier(bundle: Bundle, pictures: list[Picture], args: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for precision in args.precision or bundle.precisions:
         for backend in args.backend or BACKENDS:
@@ -61,12 +77,7 @@ def run(args: argparse.Namespace) -> None:
                     f"accuracy {figures['accuracy']:.4f}, {len(pictures)} pictures of {args.split}\n"
                 )
                 print(table(matrix, bundle.labels))
-    if args.json:
-        print(json.dumps({"model": bundle.manifest.name, "split": args.split, "results": results}))
-    if args.keep:
-        manifest = read_manifest(args.model)
-        manifest["metrics"][args.split] = results
-        write_manifest(args.model, manifest)
+    return results
 
 
 def measure(bundle: Bundle, pictures: list[Picture], backend: BackendName, precision: Precision) -> Matrix:

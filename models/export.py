@@ -13,8 +13,11 @@ from onnxruntime import InferenceSession
 
 from edge.frame import Image
 from models.bundle_writer import add_file, golden_inputs, read_manifest, write_golden, write_manifest
+from models.mask_outputs import append_mask
 from models.network import Deployed
 from models.train import TrainSettings, load_checkpoint
+from models.train_segmenter import SegmenterSettings, is_segmenter, load_segmenter
+from models.unet import DeployedSegmenter
 
 FILE = "model.onnx"
 OPSET = 18
@@ -37,6 +40,9 @@ def run(args: argparse.Namespace) -> None:
         ValueError: no checkpoint, or the exported model does not answer as the original does.
         OSError: the bundle cannot be written.
     """
+    if is_segmenter(args.run):
+        export_segmenter(args)
+        return
     network, labels, settings, data = load_checkpoint(args.run)
     inputs = golden_inputs(settings.spec)
     deployed = Deployed(network).eval()
@@ -75,8 +81,59 @@ def _remove_old_files(bundle: Path) -> None:
         (bundle / "model.json").unlink()
 
 
-def write_onnx(network: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
-    """Write a network as ONNX, with the input `image` and the output `scores`, for inputs of the example's shape."""
+def export_segmenter(args: argparse.Namespace) -> None:
+    """`run`, for a run of `train-segmenter`: the graph ends in a mask and its confidence.
+
+    Raises:
+        ValueError, OSError: as above.
+    """
+    network, labels, settings, data = load_segmenter(args.run)
+    inputs = golden_inputs(settings.spec)
+    deployed = DeployedSegmenter(network).eval()
+    with torch.no_grad():
+        logits = np.concatenate([deployed(torch.from_numpy(image[None])).numpy() for image in inputs])
+    args.out.mkdir(parents=True, exist_ok=True)
+    _remove_old_files(args.out)
+    path = args.out / FILE
+    write_onnx(deployed, torch.from_numpy(inputs[:1]), path, output="logits")
+    wanted = torch.from_numpy(logits).softmax(1).numpy()
+    difference = float(np.abs(torch.from_numpy(_answers(path, inputs)).softmax(1).numpy() - wanted).max())
+    if not difference <= LARGEST_DIFFERENCE:
+        path.unlink()
+        raise ValueError(f"the exported model differs from PyTorch by {difference:.2g}: nothing was written")
+    model = onnx.load(path)
+    append_mask(model)
+    onnx.save(model, path)
+    manifest = {
+        "schema": "edgecls/bundle/1",
+        "name": args.name or args.out.resolve().name,
+        "version": args.version,
+        "task": "segmentation",
+        "labels": list(labels),
+        "pass_label": labels[0],
+        "min_area": dict.fromkeys(labels[1:], "0.02 %"),
+        "input": _input(settings),
+        "files": [],
+        "golden": write_golden(args.out, inputs),
+        "metrics": {},
+        "provenance": {"data": {"source": args.data_source, **data}, "training": _training(settings)},
+    }
+    add_file(args.out, manifest, "fp32", FILE, _mask_scores(wanted))
+    write_manifest(args.out, manifest)
+    print(
+        f"{args.out}: the scores of the pixels differ from PyTorch by {difference:.1g} at most on {len(inputs)} inputs"
+    )
+
+
+def _mask_scores(softmax: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(n, labels) golden scores of (n, labels, height, width), see `GoldenSection`."""
+    labels = softmax.shape[1]
+    best, sureness = softmax.argmax(1), softmax.max(1)
+    return np.stack([(sureness * (best == label)).mean((1, 2)) for label in range(labels)], 1).astype(np.float32)
+
+
+def write_onnx(network: torch.nn.Module, example: torch.Tensor, path: Path, output: str = "scores") -> None:
+    """Write a network as ONNX, with the input `image` and one output, for inputs of the example's shape."""
     # The exporter tells about packages that we do not use, and about its own future.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -86,7 +143,7 @@ def write_onnx(network: torch.nn.Module, example: torch.Tensor, path: Path) -> N
             (example,),
             str(path),
             input_names=["image"],
-            output_names=["scores"],
+            output_names=[output],
             opset_version=OPSET,
             external_data=False,
             verbose=False,
@@ -99,7 +156,7 @@ def _answers(path: Path, inputs: Image) -> npt.NDArray[np.float32]:
     return np.concatenate([session.run(None, {"image": image[None]})[0] for image in inputs])
 
 
-def _input(settings: TrainSettings) -> dict[str, object]:
+def _input(settings: TrainSettings | SegmenterSettings) -> dict[str, object]:
     spec = settings.spec
     return {
         "width": spec.width,
@@ -115,5 +172,5 @@ def _input(settings: TrainSettings) -> dict[str, object]:
     }
 
 
-def _training(settings: TrainSettings) -> dict[str, object]:
+def _training(settings: TrainSettings | SegmenterSettings) -> dict[str, object]:
     return {name: getattr(settings, name) for name in settings.__slots__}

@@ -156,11 +156,11 @@ def train(
     network = DefectNet(settings.spec.channels, len(labels)).to(memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     steps = settings.samples // settings.batch
-    optimiser = _optimiser(network, settings.learning_rate)
+    optimiser = optimiser_of(network, settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, max(2, steps * settings.epochs), pct_start=0.15, final_div_factor=50
     )
-    test_x, test_y = _tensor_of(held_out, settings.spec), np.array([labels.index(p.label) for p in held_out])
+    test_x, test_y = tensor_of(held_out, settings.spec), np.array([labels.index(p.label) for p in held_out])
     history: list[dict[str, float]] = []
     matrix = np.zeros((len(labels), len(labels)), np.int64)
     done = 0
@@ -176,7 +176,7 @@ def train(
             schedule.step()
             optimiser.zero_grad(set_to_none=True)
             done += 1
-            _follow(average, network, min(0.995, done / (done + 50)))
+            follow(average, network, min(0.995, done / (done + 50)))
             sums += [part.item() for part in parts]
         row = dict(zip(("label_loss", "map_loss", "dice_loss"), (sums / steps).tolist(), strict=True))
         if epoch % 5 == 4 or epoch == settings.epochs - 1:
@@ -187,7 +187,8 @@ def train(
     return Trained(average, labels, settings, history, matrix)
 
 
-def _optimiser(network: DefectNet, learning_rate: float) -> torch.optim.Optimizer:
+def optimiser_of(network: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW; weights decay, biases and norms do not."""
     weights = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]  # decaying biases and norms only does harm
     groups = [{"params": weights, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
@@ -200,7 +201,7 @@ def _losses(network: DefectNet, samples: list[Sample], smoothing: float) -> list
     target = torch.from_numpy(np.stack([s.target for s in samples]))
     label = torch.tensor([s.label for s in samples])
     known = torch.tensor([float(s.has_target) for s in samples])
-    with _mixed_precision():
+    with mixed_precision():
         logits, maps = network(x.contiguous(memory_format=torch.channels_last))
     logits, maps = logits.float(), maps.float()
     label_loss = F.cross_entropy(logits, label, label_smoothing=smoothing)
@@ -216,7 +217,8 @@ def _losses(network: DefectNet, samples: list[Sample], smoothing: float) -> list
     return [label_loss, map_loss, (1 - overlap).mean()]
 
 
-def _follow(average: DefectNet, network: DefectNet, keep: float) -> None:
+def follow(average: torch.nn.Module, network: torch.nn.Module, keep: float) -> None:
+    """Move the running average of the weights a step towards the network."""
     with torch.no_grad():
         for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
             if old.dtype.is_floating_point:
@@ -231,7 +233,7 @@ def _predict(network: DefectNet, x: Tensor) -> npt.NDArray[np.int64]:
     return np.concatenate(answers)
 
 
-def _tensor_of(pictures: list[Picture], spec: InputSpec) -> Tensor:
+def tensor_of(pictures: list[Picture], spec: InputSpec) -> Tensor:
     """(n, channels, height, width) uint8, through the runtime's own preprocessing."""
     stack = np.empty((len(pictures), *spec.shape[1:]), np.uint8)
     for number, picture in enumerate(pictures):
@@ -239,7 +241,8 @@ def _tensor_of(pictures: list[Picture], spec: InputSpec) -> Tensor:
     return torch.from_numpy(stack).permute(0, 3, 1, 2)
 
 
-def _mixed_precision() -> contextlib.AbstractContextManager[Any]:
+def mixed_precision() -> contextlib.AbstractContextManager[Any]:
+    """BF16 where the processor has it."""
     return torch.autocast("cpu", torch.bfloat16) if _multiplies_bf16() else contextlib.nullcontext()
 
 

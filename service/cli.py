@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--top", type=int, default=1, metavar="N", help="labels to print (default: %(default)s)")
     command.add_argument("--backend", choices=("auto", *BACKENDS), help="(default: the configuration's, or auto)")
     command.add_argument("--precision", choices=("auto", *get_args(Precision)), help="(default: as above)")
+    command.add_argument("--mask", type=Path, metavar="FILE", help="draw the mask of one image onto it, as PNG")
     command.add_argument("--json", action="store_true", help="one JSON document per image")
     command.set_defaults(run=_command("classify"))
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
+from edge.area import Area
 from edge.backends import EngineSettings
 from edge.bundle import Bundle
 from edge.decision import DecideSettings, Dwell, Votes
-from edge.errors import PermanentError
+from edge.errors import BadFrameError, PermanentError
 from edge.sources import (
     CameraSettings,
     CommandSettings,
@@ -16,6 +17,7 @@ from edge.sources import (
     SourceSettings,
     VideoSettings,
 )
+from edge.tiles import grid
 from edge.trust import TrustSettings
 from service.sections import EngineSection, LineSection
 from service.source_sections import (
@@ -50,15 +52,32 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
     """What `edge` needs to know of how a line decides.
 
     Raises:
-        PermanentError: it names a label that the model does not know.
+        PermanentError: it names a label that the model does not know, or the model cannot do what it asks for.
     """
     decide = section.decide
-    for label in decide.thresholds:
-        if label not in bundle.labels:
-            raise PermanentError(
-                f"line {section.name}: decide.thresholds names {label!r}, which model {bundle.manifest.name} does not "
-                f"know: its labels are {', '.join(bundle.labels)}"
-            )
+    for key, labels in (("thresholds", decide.thresholds), ("min_area", decide.min_area)):
+        for label in labels:
+            if label not in bundle.labels:
+                raise PermanentError(
+                    f"line {section.name}: decide.{key} names {label!r}, which model {bundle.manifest.name} does not "
+                    f"know: its labels are {', '.join(bundle.labels)}"
+                )
+    if decide.min_area and bundle.manifest.task != "segmentation":
+        raise PermanentError(
+            f"line {section.name}: decide.min_area needs a model that draws masks, and {bundle.manifest.name} is one "
+            f"of the task {bundle.manifest.task}: remove it"
+        )
+    if bundle.manifest.pass_label in decide.min_area:
+        raise PermanentError(
+            f"line {section.name}: decide.min_area names {bundle.manifest.pass_label!r}, the pass label of model "
+            f"{bundle.manifest.name}: name defects"
+        )
+    spec = bundle.manifest.input.spec
+    if spec.resize == "tile" and section.roi is not None:
+        try:
+            grid(spec, section.roi[3], section.roi[2])
+        except BadFrameError as error:
+            raise PermanentError(f"line {section.name}: {error}") from error
     if decide.presence == "label" and bundle.manifest.absent_label is None:
         raise PermanentError(
             f"line {section.name}: decide.presence: label needs a model with an absent_label, and "
@@ -73,6 +92,7 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
         dwell=Dwell(decide.dwell.min_frames, decide.dwell.max_s),
         cooldown_s=decide.cooldown_s,
         timeout_s=decide.timeout_s,
+        min_area={label: Area.parse(value) for label, value in decide.min_area.items()},
     )
 
 

@@ -121,6 +121,7 @@ class LineMaker:
             decider=decider,
             clock=self._clock,
             roi=Roi(*section.roi) if section.roi else None,
+            min_area=decide.min_area,
         )
         records = Path(settings.outbox.path).parent
         source = make_source(section.name, source_settings(section, records), self._clock)

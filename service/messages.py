@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic_core import to_json
 
+from edge.classification import Region
 from edge.clock import rfc3339
 from edge.decision import Decision, Evidence
 from edge.trust import Doubt
@@ -53,6 +54,8 @@ def decision_message(decision: Decision, *, node: str, model: ModelInfo, part: i
         "model": {"name": model.name, "version": model.version, "precision": model.precision},
         "latency_ms": _latencies(ruling.evidence, decision.total_ms),
     }
+    if ruling.evidence is not None and ruling.evidence.regions is not None:
+        message["regions"] = [region_json(region) for region in ruling.evidence.regions]
     if ruling.reason:
         message["reason"] = ruling.reason
     if ruling.seen is not None:
@@ -87,6 +90,18 @@ def _what_was_seen(evidence: Evidence | None) -> Json:
         "score": round(classification.score, 4),
         "scores": {label: round(score, 4) for label, score in scores},
         "frame": frame,
+    }
+
+
+def region_json(region: Region) -> Json:
+    """A region, in pixels of the frame."""
+    return {
+        "label": region.label,
+        "score": round(region.score, 4),
+        "area_px": region.area_px,
+        "area_percent": round(region.area_percent, 4),
+        "box": list(region.box),
+        "centre": [round(side, 1) for side in region.centre],
     }
 
 

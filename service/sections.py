@@ -13,6 +13,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from edge.area import Area
 from edge.backends.plan import BACKEND_OF, BackendName, Device, Hint, Optimisation
 from edge.bundle import Precision
 from edge.decision import Per, PresenceBy
@@ -171,6 +172,14 @@ class DwellSection(Section):
     max_s: Annotated[float, Field(ge=0.1, le=86400)] = 60.0
 
 
+def _area(value: Any) -> Any:
+    try:
+        Area.parse(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, not {shown(value)}") from error
+    return value
+
+
 Score = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -180,6 +189,7 @@ class DecideSection(Section):
     per: Per = "part"
     min_score: Score = 0.6
     thresholds: dict[str, Score] = Field(default_factory=dict)
+    min_area: dict[str, Annotated[Any, AfterValidator(_area)]] = Field(default_factory=dict)
     votes: VotesSection = VotesSection()
     presence: PresenceBy = "auto"
     dwell: DwellSection = DwellSection()

@@ -2,8 +2,9 @@
 
 from mistakes import BASE, EMPTY
 
-OF_DECIDE = "per, min_score, thresholds, votes, presence, dwell, cooldown_s, timeout_s"
+OF_DECIDE = "per, min_score, thresholds, min_area, votes, presence, dwell, cooldown_s, timeout_s"
 PER = "part, change, frame, trigger"
+AREA = 'must be pixels, such as 40, or a share of the picture, such as "0.1 %"'
 NAMES = "must be a mapping of names and values"
 
 DECIDE: list[tuple[str, list[str]]] = [
@@ -30,6 +31,11 @@ DECIDE: list[tuple[str, list[str]]] = [
     ),
     (BASE + "    decide: {thresholds: {a: high}}\n", ["6: lines[0].decide.thresholds.a: must be a number, not 'high'"]),
     (BASE + "    decide: {thresholds: {a: }}\n", [f"6: lines[0].decide.thresholds.a: {EMPTY}"]),
+    *(
+        (BASE + f"    decide: {{min_area: {{a: {value}}}}}\n", [f"6: lines[0].decide.min_area.a: {AREA}, not {text}"])
+        for value, text in (("-1", "-1"), ("much", "'much'"), ("101 %", "'101 %'"), ("[1]", "a list"), ("true", "true"))
+    ),
+    (BASE + "    decide: {min_area: 5}\n", [f"6: lines[0].decide.min_area: {NAMES}, not 5"]),
     (
         BASE + "    decide: {thresholds: {a: 1, a: 0}}\n",
         ["6: lines[0].decide.thresholds.a: duplicate key, it stands on line 6 too; remove one of them"],

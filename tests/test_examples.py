@@ -87,7 +87,7 @@ def test_both_print_a_reason_and_what_is_missing_without_a_picture(
 
 
 def test_python_drops_repeats_and_notices_gaps(python: Program, mosquitto: Mosquitto) -> None:
-    first, second, third = examples("decision")
+    first, second, third, _ = examples("decision")
     topic = "factory/line1/defects"
     for message in (first, first, {**third, "part": 8}, {**second, "part": 7}, {**first, "id": "02" + first["id"][2:]}):
         send(mosquitto.port, topic, message)

@@ -18,18 +18,18 @@ class HostInput:
 
     Args:
         spec: what the file takes.
-        image: (1, height, width, channels) uint8, BGR or grey.
+        image: (n, height, width, channels) uint8, BGR or grey.
     """
 
     def __init__(self, spec: InputSpec, image: Image) -> None:
-        height, width, channels = image.shape[1:]
+        pictures, height, width, channels = image.shape
         channels_first = spec.layout == "NCHW"
-        shape = (1, channels, height, width) if channels_first else (1, height, width, channels)
+        shape = (pictures, channels, height, width) if channels_first else image.shape
         self.array: npt.NDArray[Any] = np.zeros(shape, spec.dtype)
         self._steps = []
         for channel in range(channels):
-            source = image[0, :, :, channels - 1 - channel if spec.colour == "RGB" else channel]
-            target = self.array[0, channel] if channels_first else self.array[0, :, :, channel]
+            source = image[..., channels - 1 - channel if spec.colour == "RGB" else channel]
+            target = self.array[:, channel] if channels_first else self.array[..., channel]
             mean, std = (spec.mean[channel], spec.std[channel]) if spec.dtype == "float32" else (0.0, 1.0)
             self._steps.append((source, target, np.float32(1 / (255 * std)), np.float32(-mean / std)))
         self._as_it_is = spec.dtype == "uint8"

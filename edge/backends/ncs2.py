@@ -11,11 +11,12 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.backends import Run
+from edge.backends import Output, Run
 from edge.backends.host_input import HostInput
 from edge.backends.plan import Plan
 from edge.errors import BackendError, EngineError
@@ -81,16 +82,18 @@ class Ncs2Backend:
             self._input = np.frombuffer(memory, as_the_file_takes_it.dtype, offset=SCORES_BYTES)
             self._input = self._input.reshape(as_the_file_takes_it.shape)
             self._worker: WorkerProcess | None
-            self._worker, self.labels = self._start(memory_fd)
+            self._worker, labels = self._start(memory_fd)
         finally:
             os.close(memory_fd)  # the mapping and the worker have their own
-        self._scores = np.frombuffer(memory, np.float32, self.labels).reshape(1, self.labels)
+        self.outputs: tuple[Output, ...] = (Output("float32", (1, labels)),)
+        self._scores = np.frombuffer(memory, np.float32, labels).reshape(1, labels)
 
-    def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> Run:
+    def bind(self, image: Image, *outputs: npt.NDArray[Any]) -> Run:
         """See `Backend.bind`. Each run copies both arrays: all lines share the worker's memory."""
-        if image.shape != self._spec.shape or scores.shape != (1, self.labels):
+        (scores,) = outputs
+        if image.shape != self._spec.shape or scores.shape != self._scores.shape:
             raise BackendError(
-                f"{self._model} takes {self._spec.shape} and gives {(1, self.labels)}, "
+                f"{self._model} takes {self._spec.shape} and gives {self._scores.shape}, "
                 f"not {image.shape} and {scores.shape}: correct model.json or export the model again"
             )
         host = None if self._spec.as_preprocessed else HostInput(self._spec, image)

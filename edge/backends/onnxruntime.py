@@ -8,11 +8,10 @@ from typing import Any
 # ONNX Runtime's newer wheels send telemetry unless this is set before the first import.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edge.backends import Run
+from edge.backends import Output, Run
 from edge.backends.host_input import HostInput
 from edge.backends.plan import Device, Plan
 from edge.errors import BackendError, EngineError
@@ -34,6 +33,7 @@ _OPTIMISATION = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
+_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 version: str = ort.__version__
 
 
@@ -71,20 +71,27 @@ class OnnxRuntimeBackend:
             )
         self._model = model
         self._input: str = self._session.get_inputs()[0].name
-        output = self._session.get_outputs()[0]
-        self._output: str = output.name
-        self.labels: int = output.shape[-1]
+        given = self._session.get_outputs()
+        self._outputs: list[str] = [output.name for output in given]
+        self.outputs = tuple(
+            Output(
+                _DTYPES.get(output.type, output.type),
+                tuple(side if isinstance(side, int) else -1 for side in output.shape),
+            )
+            for output in given
+        )
 
-    def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> Run:
+    def bind(self, image: Image, *outputs: npt.NDArray[Any]) -> Run:
         """See `Backend.bind`."""
         host = None if self._spec.as_preprocessed else HostInput(self._spec, image)
         session = self._session
         try:
             binding = session.io_binding()
             # The OrtValues borrow the arrays' memory, so they and the arrays must live as long as the binding.
-            bound = [ort.OrtValue.ortvalue_from_numpy(array) for array in (host.array if host else image, scores)]
+            bound = [ort.OrtValue.ortvalue_from_numpy(array) for array in (host.array if host else image, *outputs)]
             binding.bind_ortvalue_input(self._input, bound[0])
-            binding.bind_ortvalue_output(self._output, bound[1])
+            for name, value in zip(self._outputs, bound[1:], strict=False):
+                binding.bind_ortvalue_output(name, value)
         except Exception as error:
             raise _refusal(self._model, error) from error
 

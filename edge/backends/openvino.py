@@ -1,15 +1,15 @@
 """OpenVINO: one compiled model that all lines share, and for each an infer request on tensors that are ours."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import openvino as ov
 from openvino import properties as props
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
-from edge.backends import Run
+from edge.backends import Output, Run
 from edge.backends.plan import Device, Plan
 from edge.errors import BackendError, EngineError
 from edge.frame import Image
@@ -40,24 +40,33 @@ class OpenVinoBackend:
 
     def __init__(self, model: Path, spec: InputSpec, plan: Plan, cache_dir: Path | None) -> None:
         self.plan = plan
-        self._model = model
+        self._model, self._spec = model, spec
+        self._compiling = threading.Lock()
+        self._of_shape: dict[tuple[int, ...], ov.CompiledModel] = {}
         try:
-            core = ov.Core()
+            self._core = ov.Core()
             if cache_dir is not None:
-                core.set_property({props.cache_dir: str(cache_dir / "openvino")})
+                self._core.set_property({props.cache_dir: str(cache_dir / "openvino")})
             # A path is looked up in the cache before it is read.
-            network = str(model) if spec.as_preprocessed else _completed(core.read_model(model), spec)
-            self._compiled = core.compile_model(network, DEVICES[plan.device], _settings(plan))
-            self.labels: int = self._compiled.output(0).shape[-1]
+            network = str(model) if spec.as_preprocessed else _completed(self._core.read_model(model), spec)
+            self._compiled = self._core.compile_model(network, DEVICES[plan.device], _settings(plan))
+            self.outputs = tuple(
+                Output(
+                    output.element_type.to_dtype().name,
+                    tuple(side.get_length() if side.is_static else -1 for side in output.partial_shape),
+                )
+                for output in self._compiled.outputs
+            )
         except Exception as error:  # OpenVINO raises bare RuntimeError and pybind's own kinds
             raise _refusal(model, error) from error
 
-    def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> Run:
+    def bind(self, image: Image, *outputs: npt.NDArray[Any]) -> Run:
         """See `Backend.bind`."""
         try:
-            request = self._compiled.create_infer_request()
+            request = self._compiled_for(image.shape).create_infer_request()
             request.set_input_tensor(ov.Tensor(image, shared_memory=True))
-            request.set_output_tensor(ov.Tensor(scores, shared_memory=True))
+            for number, array in enumerate(outputs):
+                request.set_output_tensor(number, ov.Tensor(array, shared_memory=True))
         except Exception as error:
             raise _refusal(self._model, error) from error
 
@@ -70,6 +79,21 @@ class OpenVinoBackend:
                 raise EngineError(f"OpenVINO failed while running: {_last_line(error)}") from error
 
         return run
+
+    def _compiled_for(self, shape: tuple[int, ...]) -> ov.CompiledModel:
+        """A model that leaves sides open is compiled once more for each shape: it is quicker when all is known."""
+        if self._compiled.input(0).partial_shape.is_static:
+            return self._compiled
+        with self._compiling:
+            if shape not in self._of_shape:
+                network = self._core.read_model(self._model)
+                if not self._spec.as_preprocessed:
+                    network = _completed(network, self._spec)
+                network.reshape(ov.PartialShape(list(shape)))
+                self._of_shape[shape] = self._core.compile_model(
+                    network, DEVICES[self.plan.device], _settings(self.plan)
+                )
+            return self._of_shape[shape]
 
     def close(self) -> None:
         """The compiled model ends with its last user."""

@@ -1,7 +1,7 @@
 """The INT8 form of an ONNX model: static quantisation by ONNX Runtime, as QDQ."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge.backends import Plan
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.conversion.extend import the_input
 from edge.frame import Image
 from edge.preprocess import InputSpec
 
@@ -23,7 +22,7 @@ METHODS = {
 }
 
 
-def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str) -> None:
+def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also: Sequence[str] = ()) -> None:
     """Write the INT8 form (QDQ, one scale for each output channel of the weights) of a model.
 
     Args:
@@ -31,6 +30,7 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str) -> No
         int8: written, or replaced, when it is done.
         inputs: to calibrate with, each in the shape that the model takes.
         method: one of METHODS.
+        also: further operators to quantise.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared, new = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
@@ -38,13 +38,13 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str) -> No
         quantize_static(
             str(prepared),
             str(new),
-            _Calibration(the_input(onnx.load(fp32)).name, inputs),
+            _Calibration(_input_name(fp32), inputs),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             # The first steps normalise the picture and the last one makes scores of it: they stay as they are.
-            op_types_to_quantize=["Conv", "Add", "Relu", "Gemm", "MatMul", "MaxPool", "GlobalMaxPool", "Resize"],
+            op_types_to_quantize=["Conv", "Add", "Relu", "Gemm", "MatMul", "MaxPool", "GlobalMaxPool", "Resize", *also],
             nodes_to_exclude=[],
             calibrate_method=METHODS[method],
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
@@ -63,6 +63,12 @@ def scores_of(model: Path, spec: InputSpec, images: Image, labels: int) -> npt.N
         run()
         rows.append(scores[0].copy())
     return np.stack(rows)
+
+
+def _input_name(model: Path) -> str:
+    graph = onnx.load(model).graph
+    weights = {weight.name for weight in graph.initializer}  # old models list them as inputs, too
+    return next(str(value.name) for value in graph.input if value.name not in weights)
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library is untyped

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge.backends import BACKENDS, Backend, BackendName, EngineSettings, Plan, check_golden, load_backend
+from edge.backends import BACKENDS, Backend, BackendName, EngineSettings, Output, Plan, check_golden, load_backend
 from edge.bundle import Bundle, Precision, load_bundle
 from edge.errors import BackendError, BundleError
 from edge.frame import Image
@@ -34,7 +34,8 @@ def test_scores_are_softmax_values_of_every_label(bundle: Bundle, name: BackendN
     backend = load(bundle, name, precision)
     image, scores = buffers(bundle)
     run = backend.bind(image, scores)
-    assert (backend.plan.backend, backend.plan.precision, backend.labels) == (name, precision, len(bundle.labels))
+    assert (backend.plan.backend, backend.plan.precision) == (name, precision)
+    assert backend.outputs == (Output("float32", (1, len(bundle.labels))),)
     image[0] = bundle.golden_inputs[1]
     run()
     assert scores.sum() == pytest.approx(1, abs=1e-4)

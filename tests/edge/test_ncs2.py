@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge.backends import EngineSettings, Plan, check_golden, load_backend
+from edge.backends import EngineSettings, Output, Plan, check_golden, load_backend
 from edge.backends import ncs2 as ncs2_backend
 from edge.backends.ncs2 import Ncs2Backend, Ncs2Settings
 from edge.bundle import Bundle, load_bundle
@@ -100,7 +100,7 @@ def test_it_scores_as_the_same_openvino_does_in_this_process(start: Start, bundl
     import openvino as ov
 
     backend = start()
-    assert (backend.plan, backend.labels) == (PLAN, 4)
+    assert (backend.plan, backend.outputs) == (PLAN, (Output("float32", (1, 4)),))
     assert check_golden(backend, bundle) <= bundle.manifest.golden.tolerance["fp32"]
     scores = scores_of(backend, bundle)
     compiled = ov.Core().compile_model(str(bundle.file("fp32", "openvino")), "CPU")

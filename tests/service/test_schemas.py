@@ -9,7 +9,7 @@ from schemas import check, examples, validator
 Message = dict[str, Any]
 
 
-DECISION, _, TIMEOUT = examples("decision")
+DECISION, _, TIMEOUT, REGIONS = examples("decision")
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,30 @@ def test_anything_is_a_trigger(trigger: Any) -> None:
 def test_an_id_that_will_not_come_back_is_not_valid(trigger: Any) -> None:
     with pytest.raises(ValidationError):
         validator("trigger").validate(trigger)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"box": [1, 2, 3]},
+        {"box": [1, 2, 3, 4, 5]},
+        {"box": [1, 2, 0, 4]},
+        {"box": [1.5, 2, 3, 4]},
+        {"centre": [1]},
+        {"score": 1.1},
+        {"area_percent": 101},
+        {"area_px": None},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_a_region_has_all_of_its_figures(change: Message) -> None:
+    region = {**REGIONS["regions"][0], **change}
+    with pytest.raises(ValidationError):
+        check("defects", {**REGIONS, "regions": [region]})
+    check("defects", {**REGIONS, "regions": []})
+
+
+def test_without_a_picture_there_are_no_regions() -> None:
+    with pytest.raises(ValidationError):
+        check("defects", {**TIMEOUT, "regions": []})

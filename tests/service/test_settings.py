@@ -105,6 +105,7 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
         "per": "part",
         "min_score": 0.6,
         "thresholds": {},
+        "min_area": {},
         "votes": {"of": 5, "need": 3},
         "presence": "auto",
         "dwell": {"min_frames": 3, "max_s": 60},

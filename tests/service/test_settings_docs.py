@@ -43,8 +43,10 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     shown = re.sub(r"(?m)^( *)# (?=( *)[a-z_]+:( |$))", r"\1", packaged)
     assert shown != packaged
     # Those that have no default.
-    examples = re.compile(r"(?m)^ *(node|username|password_file|tls|roi|thresholds|openvino_dir|reference):.*\n")
-    assert len(examples.findall(shown)) == 8
+    examples = re.compile(
+        r"(?m)^ *(node|username|password_file|tls|roi|thresholds|min_area|openvino_dir|reference):.*\n"
+    )
+    assert len(examples.findall(shown)) == 9
     of_triggers = re.compile(r"(?m)^ *timeout_s: .*\n")  # it has no place beside the keys for parts
     (timeout,) = of_triggers.findall(shown)
     assert yaml.safe_load(timeout) == {"timeout_s": DecideSection().timeout_s}

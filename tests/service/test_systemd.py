@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import Mosquitto
@@ -59,10 +58,10 @@ class Hanging:
             self.free.wait()
 
         class Waits:
-            plan, labels = backend.plan, backend.labels
+            plan, outputs = backend.plan, backend.outputs
 
-            def bind(self, image: Image, scores: npt.NDArray[np.float32]) -> Run:
-                run = backend.bind(image, scores)
+            def bind(self, image: Image, *outputs: npt.NDArray[Any]) -> Run:
+                run = backend.bind(image, *outputs)
 
                 def run_later() -> None:
                     wait()

@@ -1,0 +1,104 @@
+"""A U-Net: an encoder that looks ever wider, a decoder that brings what it saw back to every pixel, skips between.
+
+    picture -> standardise -> level 0 (full size) ---- skip ----> level 0 -> features of every pixel
+                                 | pool                  ^ enlarge
+                               level 1 (1/2) --- skip -> level 1
+                                 | pool                  ^
+                                ...                     ...
+
+With a 1x1 convolution on its features it says what every pixel shows (`Segmenter`); with their mean and a linear layer
+it says what the picture shows (`UNetClassifier`). Plain convolutions, max pooling and enlarging by repeating pixels:
+what ONNX Runtime and OpenVINO run fastest in INT8.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.network import standardise
+
+WIDEST = 8
+"""No level has more channels than so many times those of the first: the deep ones would hold most of the weights."""
+
+
+def _double(inputs: int, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before in (inputs, outputs):
+        layers += [nn.Conv2d(before, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
+    """Features of every pixel.
+
+    Args:
+        channels: 1 (grey) or 3.
+        width: channels of the first level; each further level has twice as many, up to `WIDEST` times as many.
+        levels: sizes that it looks at, each half of the one before; the input's sides are multiples of 2**(levels - 1).
+        skips: how many skip connections are kept, counted from the full size down; None: all, levels - 1.
+    """
+
+    def __init__(self, channels: int, width: int = 8, levels: int = 6, skips: int | None = None) -> None:
+        super().__init__()
+        self.skips = levels - 1 if skips is None else skips
+        widths = [width * min(2**level, WIDEST) for level in range(levels)]
+        self.encoder = nn.ModuleList(
+            _double(before, after) for before, after in zip([channels, *widths[:-1]], widths, strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            _double(widths[level + 1] + (widths[level] if level < self.skips else 0), widths[level])
+            for level in reversed(range(levels - 1))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, width, height, widths) of x (n, channels, height, width), whose values are 0 to 1."""
+        x = standardise(x)
+        seen = []
+        for level, stage in enumerate(self.encoder):
+            x = stage(F.max_pool2d(x, 2) if level else x)
+            seen.append(x)
+        for level, stage in zip(reversed(range(len(seen) - 1)), self.decoder, strict=True):
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = stage(torch.cat([seen[level], x], 1) if level < self.skips else x)
+        return x
+
+
+class Segmenter(nn.Module):  # type: ignore[misc]  # torch is unchecked
+    """Logits of every label for every pixel; the arguments are those of `UNet`."""
+
+    def __init__(self, channels: int, labels: int, width: int = 8, levels: int = 6, skips: int | None = None) -> None:
+        super().__init__()
+        self.body = UNet(channels, width, levels, skips)
+        self.head = nn.Conv2d(width, labels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, labels, height, width) of x (n, channels, height, width), whose values are 0 to 1."""
+        logits: Tensor = self.head(self.body(x))
+        return logits
+
+
+class UNetClassifier(nn.Module):  # type: ignore[misc]  # torch is unchecked
+    """Logits of every label for the picture; the arguments are those of `UNet`."""
+
+    def __init__(self, channels: int, labels: int, width: int = 8, levels: int = 6, skips: int | None = None) -> None:
+        super().__init__()
+        self.body = UNet(channels, width, levels, skips)
+        self.head = nn.Linear(width, labels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, labels) of x (n, channels, height, width), whose values are 0 to 1."""
+        logits: Tensor = self.head(self.body(x).mean((2, 3)))
+        return logits
+
+
+class DeployedSegmenter(nn.Module):  # type: ignore[misc]  # torch is unchecked
+    """What is exported, up to its logits: uint8 (1, height, width, channels) in, (1, labels, height, width) out."""
+
+    def __init__(self, network: Segmenter) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of one picture."""
+        logits: Tensor = self.network(image.permute(0, 3, 1, 2).to(torch.float32) / 255.0)
+        return logits
