@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from edge.clock import SystemClock
-from edge.errors import BadFrameError, EdgeError, PermanentError, TemporaryError
+from edge.errors import BadFrameError, EdgeError, PermanentError, SourceError, TemporaryError
 from edge.frame import Frame
 from edge.sources import make_source
 from service.line_settings import source_settings
@@ -12,6 +12,8 @@ from service.sections import LineSection, Settings
 
 SETTLES_S = 1.0
 """A camera that has just been opened finds its exposure and focus first."""
+PATIENCE_S = 5.0
+"""For a camera that is not there, is held by somebody, or has not given a frame yet."""
 AT_MOST_S = 20.0
 """A source that does not give what is asked for in this time is given up, with what there is."""
 
@@ -35,7 +37,7 @@ def frames(section: LineSection, seconds: float, each: Callable[[Frame, float], 
     Args:
         section: whose source is opened.
         seconds: after the camera has settled; 0: one frame.
-        each: takes a frame, whose image is its own, and its time, in seconds.
+        each: takes a frame, whose image is valid meanwhile, and its time, in seconds.
 
     Raises:
         EdgeError: the source cannot be opened or gives no frame.
@@ -44,11 +46,12 @@ def frames(section: LineSection, seconds: float, each: Callable[[Frame, float], 
     count = 0
     try:
         source.open()
-        opened = time.monotonic()
+        opened, first = time.monotonic(), None
         begins = SETTLES_S if source.live else 0.0
         for number, frame in enumerate(_read(source.read)):
+            first = first or time.monotonic()
             # Files that come as fast as they are read have no time: 30 frames count for a second.
-            at = number / 30 if source.on_demand else time.monotonic() - opened
+            at = number / 30 if source.on_demand else time.monotonic() - first
             if at >= begins:
                 each(frame, at)
                 count += 1
@@ -65,16 +68,24 @@ def frames(section: LineSection, seconds: float, each: Callable[[Frame, float], 
 
 
 def _read(read: Callable[[], Frame | None]) -> Iterator[Frame]:
-    bad = 0
+    """Until its end, or until it gives none for so long that there is none to be had."""
+    bad, deadline = 0, time.monotonic() + PATIENCE_S
     while bad < 100:
         try:
             frame = read()
         except BadFrameError:
             bad += 1
-            continue
-        if frame is None:
-            return
-        yield frame
+        except SourceError:  # it may come yet
+            if time.monotonic() > deadline:
+                raise
+        except TimeoutError:
+            if time.monotonic() > deadline:
+                return
+        else:
+            if frame is None:
+                return
+            yield frame
+            deadline = time.monotonic() + PATIENCE_S
 
 
 def _held(section: LineSection, error: EdgeError) -> EdgeError:

@@ -64,6 +64,7 @@ class ChildSource:
         """A frame has been asked for and has not come."""
         self._silent_at = self._late_at = self._lost_at = math.inf
         self._late = ""
+        self._listened_until = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -90,6 +91,7 @@ class ChildSource:
             self._begin_to_wait(now)
         while True:
             now = self._now()
+            self._forgive(now)
             if now >= self._lost_at and not self._why:
                 self._why = f"the source has delivered no frame for {self._settings.lost_after_s:g} s"
             if now >= turn_ends or self._why != self._told:
@@ -129,10 +131,19 @@ class ChildSource:
             self._is_wanted = True
         soonest = min(until, self._silent_at, self._late_at, math.inf if self._why else self._lost_at)
         heard = process.next(soonest - now + 0.001)  # poll counts whole milliseconds, rounded off
+        self._listened_until = min(self._now(), soonest)
         return self._hear(process, *heard) if heard is not None else None
+
+    def _forgive(self, now: float) -> None:
+        """What passed while we did not listen is nobody's delay: this device was busy, or stood still altogether."""
+        unheard, self._listened_until = now - self._listened_until, now
+        self._silent_at += unheard
+        self._late_at += unheard
+        self._lost_at += unheard
 
     def _begin_to_wait(self, now: float) -> None:
         """The time from the last frame until now was ours: nobody is late."""
+        self._listened_until = now
         if self._process is None:
             return
         self._silent_at = now + SILENT_S

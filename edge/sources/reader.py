@@ -133,8 +133,8 @@ class Reader:
 
     def run(self) -> NoReturn:
         """Until the daemon closes the connection, or says something that makes no sense."""
-        threading.Thread(target=self._end_with_the_daemon, name="watch", daemon=True).start()
         self._capture.start()
+        threading.Thread(target=self._end_with_the_daemon, name="watch", daemon=True).start()
         with suppress(OSError):
             while isinstance(PACKETS.receive(self._channel), Want):
                 while not self._slots.give(ALIVE_S):

@@ -53,7 +53,7 @@ class _Spread:
     def take(self, frame: Frame, at_s: float) -> None:
         if at_s >= self._due_s and len(self.images) <= PICTURES:
             self._due_s = at_s + self._period_s
-            self.images.append(frame.image)
+            self.images.append(frame.image.copy())
 
 
 def _write(reference: Reference, path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 from live import Watched, children_of, open_files, processes_of, wait_until, writer
 
-from edge.errors import SourceNotUsableError
+from edge.clock import SystemClock
+from edge.errors import SourceError, SourceNotUsableError
 from edge.sources import CameraSettings, CommandSettings, GStreamerSettings, RtspSettings
+from edge.sources.child import ChildSource
 from edge.sources.gstreamer import has_gstreamer, python_with_gstreamer
 from edge.sources.live import LiveSettings
 
@@ -153,6 +156,30 @@ def test_gstreamer_without_gstreamer(watch: Watch) -> None:
     watched = watch(GStreamerSettings("videotestsrc ! appsink"))
     with pytest.raises(SourceNotUsableError, match=r"OpenCV that was built with GStreamer.*python3-opencv.*JetPack"):
         watched.read_frames(1)
+
+
+class Dozing(SystemClock):
+    """Of a device that stood still for a while: what it should have heard meanwhile still waits for it."""
+
+    slept_s = 0.0
+
+    def monotonic_ns(self) -> int:
+        return super().monotonic_ns() + int(self.slept_s * 1e9)
+
+
+@pytest.mark.parametrize("settings", [writer(), CameraSettings("/dev/video99")], ids=["frames", "no camera"])
+def test_a_device_that_stood_still_holds_it_against_nobody(settings: LiveSettings) -> None:
+    clock = Dozing()
+    source = ChildSource("line1", settings, clock)
+    source.open()
+    pids = set()
+    for number in range(40):
+        clock.slept_s += 3 * (number > 20)
+        with suppress(TimeoutError, SourceError):
+            source.read()
+        pids.add(source.pid)
+    source.close()
+    assert len(pids) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGSTOP])

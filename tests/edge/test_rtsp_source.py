@@ -92,7 +92,7 @@ def test_a_server_that_is_killed_stopped_and_replaced(camera: NetworkCamera, wat
     assert watched.next_frame().image.shape == (288, 352, 3)
     assert watched.source.pid == pid, "the capture process lives through all of it"
     gc.collect()
-    assert open_files() == files
+    assert open_files() <= files
 
 
 def test_the_backlog_is_not_shown(camera: NetworkCamera, watch: Watch) -> None:

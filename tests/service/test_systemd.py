@@ -153,7 +153,7 @@ def test_it_is_ready_without_camera_and_broker(
     line = {**images_line(tmp_path), "source": {"camera": "/dev/video99"}}
     with Running(write_config(tmp_path, mosquitto.port, [line]), Hanging()):
         notified.wait_for(lambda message: message == "READY=1")
-        shown = notified.wait_for_status("line1 fault: camera /dev/video99 is not there")
+        shown = notified.wait_for_status("line1 waiting: camera /dev/video99 is not there")
         assert "; broker away, 0 waiting" in notified.messages[shown]
         fed = notified.wait_for(lambda message: message == FED)
         notified.wait_for(lambda message: message == FED, fed + 1)
