@@ -16,8 +16,8 @@ class Frame:
         line: name of the line that it belongs to.
         seq: counts the frames that the source delivered since it was made, from 0; dropped ones are counted too.
         image: (height, width, 3) uint8, BGR. It lies in a buffer that is used again when the next frame is
-            taken.
-        captured_at_ns: UTC, nanoseconds: when the source handed it over; of a file, when it was taken to be inspected.
+            taken; of a live source it is not to be written to.
+        captured_at_ns: UTC, nanoseconds: when it was grabbed; of a file, when it was taken to be inspected.
         file: the image file that it came from, if it came from one.
         doubt: why what it shows cannot be trusted, if so; one sentence.
     """

@@ -1,8 +1,8 @@
 """The daemon: the one place where objects are made, and threads are started, named and stopped in order.
 
 main                signals, systemd, heartbeat
-capture-LINE        live sources: camera to mailbox
-inspect-LINE        source or mailbox through the pipeline to `emit`
+capture-LINE        files: source to mailbox
+inspect-LINE        live source or mailbox through the pipeline to `emit`
 publish             outbox
 mqtt                the connection to the broker
 reload              while a new configuration is made ready

@@ -10,10 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import a_free_port
 
 from edge.frame import Frame, Image
 
 SERVER = Path(__file__).parent / "rtsp_server.py"
+NUMBERS = 500
+"""For the frames of each start: no number comes again."""
 PYTHON = "/usr/bin/python3"
 _HAS = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
 
@@ -33,12 +36,15 @@ def number_in(frame: Frame) -> int:
 class NetworkCamera:
     """At rtsp://127.0.0.1:PORT/cam."""
 
-    def __init__(self, port: int, folder: Path, picture: Image | None = None, login: tuple[str, ...] = ()) -> None:
-        self.address = f"rtsp://127.0.0.1:{port}/cam"
-        self._port = port
+    def __init__(
+        self, port: int | None, folder: Path, picture: Image | None = None, login: tuple[str, ...] = ()
+    ) -> None:
+        self._port = a_free_port() if port is None else port
+        self.address = f"rtsp://127.0.0.1:{self._port}/cam"
         self._folder = folder
         self._picture = np.full((480, 640, 3), 120, np.uint8) if picture is None else picture
         self._login = login
+        self._first = 0
         self._process: subprocess.Popen[bytes] | None = None
         self.answered = 0.0
         """When (monotonic) it answered for the first time since it was started or let go on."""
@@ -48,7 +54,9 @@ class NetworkCamera:
         if not path.exists():
             resized = cv2.resize(self._picture, (width, height))
             path.write_bytes(cv2.cvtColor(resized, cv2.COLOR_BGR2YUV_I420).tobytes())
-        words = [PYTHON, str(SERVER), str(self._port), str(width), str(height), str(fps), str(path), *self._login]
+        self._first += NUMBERS
+        numbers = map(str, (self._port, path, width, height, fps, self._first))
+        words = [PYTHON, str(SERVER), *numbers, *self._login]
         self._process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         self.answered = 0.0
         threading.Thread(target=self._ask, daemon=True).start()

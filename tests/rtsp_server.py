@@ -2,9 +2,10 @@
 
     python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,ugly}
 
-    rtsp_server.py PORT WIDTH HEIGHT FPS PICTURE [USER PASSWORD]
+    rtsp_server.py PORT PICTURE WIDTH HEIGHT FPS FIRST [USER PASSWORD]
 
-PICTURE holds one frame, I420. The number of a frame is in sixteen squares of 16 pixels at its top left, white for 1.
+PICTURE holds one frame, I420. The number of a frame, counted from FIRST, is in sixteen squares of 16 pixels at its top
+left, white for 1.
 """
 
 import signal
@@ -23,9 +24,9 @@ SQUARE, BITS = 16, 16
 class Camera:
     """One number after the other for whoever looks; it goes on while nobody does."""
 
-    def __init__(self, width: int, height: int, fps: int, picture: bytes) -> None:
+    def __init__(self, width: int, height: int, fps: int, picture: bytes, first: int) -> None:
         self.width, self.picture = width, picture
-        self.number = 0
+        self.number = first
         self.factory = GstRtspServer.RTSPMediaFactory()
         self.factory.set_launch(
             f"( appsrc name=source is-live=true format=time do-timestamp=true "
@@ -64,9 +65,11 @@ def protect(server: "GstRtspServer.RTSPServer", camera: Camera, user: str, passw
     camera.factory.set_permissions(permissions)
 
 
-def main(port: str, width: str, height: str, fps: str, picture: str, *login: str) -> None:
+def main(port: str, picture: str, *more: str) -> None:
     Gst.init(None)
-    camera = Camera(int(width), int(height), int(fps), Path(picture).read_bytes())
+    width, height, fps, first = map(int, more[:4])
+    login = more[4:]
+    camera = Camera(width, height, fps, Path(picture).read_bytes(), first)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(port)

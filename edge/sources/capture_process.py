@@ -52,7 +52,7 @@ class CaptureProcess:
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603  # this very program
-                    [python or sys.executable, "-I", "-c", code, f"edgecls capture {order.line}"],
+                    [python or sys.executable, "-I", "-B", "-c", code, f"edgecls capture {order.line}"],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
@@ -180,5 +180,4 @@ def _environment() -> dict[str, str]:
         **os.environ,
         **few,
         "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }

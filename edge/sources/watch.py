@@ -10,12 +10,13 @@ import glob
 import hashlib
 import heapq
 import os
-from collections.abc import Iterator
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from edge.clock import Clock
 from edge.errors import BadFrameError, SourceError, SourceNotUsableError
@@ -51,7 +52,7 @@ class _Record:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._sorted = np.empty(0, np.uint64)
+        self._sorted = array("Q")
         self._new: set[int] = set()
 
     def open(self) -> None:
@@ -65,25 +66,25 @@ class _Record:
                 f"{self._path} cannot be written, which is to say what was inspected ({error.strerror}): "
                 "give the user edgecls its folder"
             ) from error
-        self._sorted = np.unique(np.frombuffer(data[: len(data) // 8 * 8], "<u8"))
+        self._sorted = array("Q", sorted(set(array("Q", data[: len(data) // 8 * 8]))))
         self._new = set()
 
     def __contains__(self, key: int) -> bool:
         if key in self._new:
             return True
-        place = int(np.searchsorted(self._sorted, np.uint64(key)))
-        return place < len(self._sorted) and int(self._sorted[place]) == key
+        place = bisect_left(self._sorted, key)
+        return place < len(self._sorted) and self._sorted[place] == key
 
     def add(self, key: int) -> None:
         self._new.add(key)
         with suppress(OSError), self._path.open("ab") as file:  # a full disk: inspected again after a restart
-            file.write(key.to_bytes(8, "little"))
+            file.write(key.to_bytes(8, sys.byteorder))
 
-    def forget_all_but(self, keys: list[int]) -> None:
+    def forget_all_but(self, keys: Sequence[int]) -> None:
         """When most of what it knows is gone from the folder. An empty folder may be one that is not mounted."""
         if not keys or len(self._sorted) + len(self._new) < 2 * len(keys) + _SPARE:
             return
-        kept = np.array(sorted(key for key in keys if key in self), "<u8")
+        kept = array("Q", sorted(key for key in keys if key in self))
         half_done = self._path.with_suffix(".new")
         with suppress(OSError):
             half_done.write_bytes(kept.tobytes())
@@ -113,6 +114,10 @@ class WatchSource:
         self._record = _Record(record)
         self._candidates: dict[str, _Candidate] = {}
         self._inspecting: int | None = None
+        self._looking: Iterator[_Candidate | None] | None = None
+        self._found: list[_Candidate] = []
+        self._keys = array("Q")
+        self._look_took = 0.0
         self._look_at = 0.0
         self._quiet_since = 0.0
         self._seq = 0
@@ -133,7 +138,7 @@ class WatchSource:
         turn_ends = self._now() + TURN_S
         while (now := self._now()) < turn_ends:
             if now >= self._look_at:
-                self._look(now)
+                self._look(now, turn_ends)
             settled = (c for c in self._candidates.values() if now >= c.try_at)
             candidate = min(settled, key=lambda c: (c.changed_ns, c.path), default=None)
             if candidate is not None and (frame := self._take(candidate)) is not None:
@@ -179,27 +184,48 @@ class WatchSource:
         self._inspecting = candidate.key
         self._quiet_since = self._now()
 
-    def _look(self, now: float) -> None:
-        """What is there that was not inspected, and what of it has changed."""
-        keys: list[int] = []
-        found = heapq.nsmallest(BATCH, self._unseen(keys), key=lambda c: (c.changed_ns, c.path))
+    def _look(self, since: float, until: float) -> None:
+        """What is there that was not inspected, and what of it has changed. The next call goes on where it ends."""
+        if self._looking is None:
+            self._looking, self._found, self._keys, self._look_took = self._unseen(), [], array("Q"), 0.0
+        try:
+            for number, candidate in enumerate(self._looking):
+                if candidate is not None:
+                    self._found.append(candidate)
+                if number % 200 == 0 and self._now() > until:
+                    self._keep_the_oldest()
+                    self._look_took += self._now() - since
+                    return
+        except SourceError:
+            self._looking = None
+            raise
+        self._looking = None
+        self._keep_the_oldest()
         known = self._candidates
-        self._candidates = {c.path: c for c in found}
-        for path, candidate in self._candidates.items():
-            if path in known and known[path].key == candidate.key:
-                self._candidates[path] = known[path]
-        self._record.forget_all_but(keys)
-        self._look_at = self._now() + max(TURN_S, REST * (self._now() - now))
+        self._candidates = {
+            c.path: known[c.path] if c.path in known and known[c.path].key == c.key else c
+            for c in self._found
+            if c.key not in self._record and c.key != self._inspecting  # it was, since it was found
+        }
+        self._record.forget_all_but(self._keys)
+        self._look_at = self._now() + max(TURN_S, REST * (self._look_took + self._now() - since))
 
-    def _unseen(self, keys: list[int]) -> Iterator[_Candidate]:
-        now = self._now()
+    def _keep_the_oldest(self) -> None:
+        if len(self._found) > BATCH:
+            self._found = heapq.nsmallest(BATCH, self._found, key=lambda c: (c.changed_ns, c.path))
+
+    def _unseen(self) -> Iterator[_Candidate | None]:
+        """What was not inspected; nothing for each file that was."""
         for path in self._paths():
-            if (found := self._key_of(path)) is None:
-                continue
-            key, changed_ns = found
-            keys.append(key)
-            if key not in self._record and key != self._inspecting:
-                yield _Candidate(path, key, changed_ns, now, now + SETTLED_S)
+            found = self._key_of(path)
+            if found is not None:
+                key, changed_ns = found
+                self._keys.append(key)
+                if key not in self._record and key != self._inspecting:
+                    now = self._now()
+                    yield _Candidate(path, key, changed_ns, now, now + SETTLED_S)
+                    continue
+            yield None
 
     def _paths(self) -> Iterator[str]:
         folder, name = os.path.split(self._pattern)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ALL = ("bench_pipeline", "bench_precision", "bench_lines", "bench_video", "bench_rivals")
+ALL = ("bench_pipeline", "bench_precision", "bench_lines", "bench_video", "bench_sources", "bench_rivals")
 
 
 def main() -> int:

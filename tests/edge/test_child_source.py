@@ -1,6 +1,7 @@
 """A live source in a capture process of its own: the newest frame, whatever the process and its program do."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,26 @@ def test_a_capture_process_that_dies_or_hangs_is_replaced(watch: Watch, number: 
     assert watched.source.pid != pid
     assert watched.frames[-5][0] > last
     assert not [left for group in writers for left in processes_of(group)], "its program has ended with it"
+
+
+def test_a_real_program_that_is_killed_and_stopped(watch: Watch) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed; ./install.sh test installs it")
+    pictures = "-re -f lavfi -i testsrc2=size=320x240:rate=25 -f rawvideo -pix_fmt nv12 -"
+    watched = watch(CommandSettings(f"ffmpeg -nostdin -loglevel error {pictures}", 320, 240, "nv12"))
+    watched.read_frames(5)
+    for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM):
+        assert watched.source.pid is not None
+        [program] = children_of(watched.source.pid)
+        os.kill(program, number)
+        gone = time.monotonic()
+        told = watched.read_loss()
+        noticed, last = watched.losses[-1][0] - gone, len(watched.frames)
+        watched.read_frames(3)
+        print(f"{number.name}: noticed after {noticed:.2f} s, frames after {watched.came[last] - gone:.2f} s: {told}")
+        assert not processes_of(program)
+    seqs = [seq for seq, _ in watched.frames]
+    assert seqs == sorted(set(seqs))
 
 
 def test_closing_ends_the_program_and_what_it_started(watch: Watch) -> None:
