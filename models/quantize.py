@@ -15,6 +15,7 @@ from edge.engine import Engine
 from edge.frame import Image
 from edge.preprocess import InputSpec, Preprocessor
 from edge.sources.images import read_image
+from edge.tiles import TilePreprocessor
 from models.bundle_writer import add_file, read_manifest, write_manifest
 from models.dataset import Picture, read_dataset
 
@@ -85,12 +86,18 @@ def golden_scores(model: Path, bundle: Bundle) -> npt.NDArray[np.float32]:
 
 
 def _prepared(pictures: list[Picture], spec: InputSpec) -> Iterator[Image]:
-    """Pictures through the very preprocessing of the daemon."""
-    target: Image = np.empty(spec.shape, np.uint8)
-    preprocess = Preprocessor(spec, target)
+    """Pictures through the very preprocessing of the daemon, (1, height, width, channels) each; tiles one by one."""
+    room: Image = np.empty(spec.shape, np.uint8)
+
+    def make_room(tiles: int) -> Image:
+        nonlocal room
+        room = np.empty((tiles, *spec.shape[1:]), np.uint8)
+        return room
+
+    preprocess = TilePreprocessor(spec, make_room) if spec.resize == "tile" else Preprocessor(spec, room)
     for picture in pictures:
         preprocess(read_image(picture.image))
-        yield target.copy()
+        yield from (one[None].copy() for one in room)
 
 
 def _spread(pictures: list[Picture], count: int, seed: int) -> list[Picture]:
