@@ -4,10 +4,13 @@ import asyncio
 import logging
 import socket
 import threading
+from typing import Any
 
 from amqtt.broker import Broker
 
 from edge.errors import PermanentError
+
+log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 10.0
 
@@ -43,6 +46,7 @@ class EmbeddedBroker:
                 ) from error
         logging.getLogger("amqtt").setLevel(logging.CRITICAL)
         logging.getLogger("transitions").setLevel(logging.CRITICAL)
+        self._loop.set_exception_handler(_tell)
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(START_TIMEOUT_S)
 
@@ -61,3 +65,8 @@ class EmbeddedBroker:
             }
         )
         await self._broker.start()
+
+
+def _tell(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What went wrong with one client, such as a subscriber that left without acknowledging, in one line."""
+    log.info("embedded broker: %s", context.get("exception") or context["message"])

@@ -51,7 +51,8 @@ def decision(part: int, **more: Any) -> dict[str, Any]:
 
 
 def state(word: str = "inspecting", ts: float = 0, **more: Any) -> dict[str, Any]:
-    counts = dict.fromkeys(("frames", "bad_frames", "dropped", "decisions", "pass", "reject", "review", "evicted"), 0)
+    names = ("frames", "bad_frames", "dropped", "decisions", "pass", "reject", "review", "withheld", "evicted")
+    counts = dict.fromkeys(names, 0)
     head = {"schema": "edgecls/state/1", "ts": at(ts), "node": "cell-7", "line": "line1"}
     made = {**head, "state": "inspecting", "reason": "", "since": at(-60), "ttl_s": 30, "counts": counts}
     check("factory/line1/state", made)
