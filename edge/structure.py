@@ -20,8 +20,8 @@ from edge.reference import Reference
 
 Plane = npt.NDArray[np.float32]
 
-LONGEST, HALVED_FROM = 1280, 1200
-"""Pixels of the longer side: of larger frames only every second, third … pixel is taken; from the other on, halved."""
+HALVED_FROM = 1200
+"""Pixels of the longer side, from which on a picture is halved, and halved again."""
 CONTRAST = 24
 """Grey levels within 9 x 9 pixels that make an edge, well above noise."""
 SOME = (slice(None, None, 3), slice(None, None, 4))
@@ -31,7 +31,7 @@ STEEPEST = 98
 """Percentile of the steepness that is taken: the edges in focus, not those that are round or move."""
 SHARP, SOFT = 0.4, 0.13
 """Steepness of a sharp picture: with softer edges it is measured at half the size. And that of no edge at all."""
-USUAL_AT_LEAST, USUAL_AT_MOST = 25, 150
+USUAL_AT_LEAST, USUAL_AT_MOST = 20, 120
 """Pictures with edges from which it is learnt how steep they are: 10 s before it is judged, 60 s in all."""
 USUAL = 10
 """Percentile of these: what stands still may be a little less sharp than the parts."""
@@ -54,7 +54,7 @@ REACH = 6
 """A displacement is looked for within this part of the longer side."""
 FOUND, NOT_THERE = 0.35, 0.5
 """Share of the reference that must be found at one place, and of that what may be left at the old one."""
-STEADY = 150
+STEADY = 120
 """Pictures in a row, a minute of them, in which it was found: when it then is not, the camera has turned away. Where
 parts fill the whole picture every now and then that means nothing."""
 
@@ -111,10 +111,8 @@ class Structure:
 
 
 def _working(image: Image) -> Image:
-    """Grey, of at most 1280 pixels: cheap, with half the noise, and what a model sees is smaller still."""
-    step = -(-max(image.shape[:2]) // LONGEST)
-    image = np.ascontiguousarray(image[::step, ::step])
-    if max(image.shape[:2]) >= HALVED_FROM:
+    """Grey, of less than 1200 pixels: cheap, with half the noise, and what a model sees is smaller still."""
+    while max(image.shape[:2]) >= HALVED_FROM:
         image = _halved(image)
     return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 

@@ -1,7 +1,7 @@
 """Whether what the camera shows can be trusted: frozen, black, overexposed, out of focus, moved, covered?
 
     every frame --a grid of pixels--> the same as before? ---------------------------.
-    every 0.4 s --the same grid--> black, overexposed; `edge/structure.py`: focus, moved, covered --> held for 1 s?
+    every 0.5 s --the same grid--> black, overexposed; `edge/structure.py`: focus, moved, covered --> held for 1 s?
 
 A cause is declared when it has held for a second and cleared when it has been gone for a second, so that the state of a
 line does not flap; docs/blind.md says how the thresholds were found.
@@ -24,7 +24,7 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 HOLD_NS = 1_000_000_000
 LOOKS = 3
 """Looks in which a cause must have been seen, or not to be seen any more, besides the second."""
-EVERY_NS = 390_000_000
+EVERY_NS = 490_000_000
 """Between two looks at the whole picture."""
 GRID = 48
 """Samples along the longer side of the picture."""
