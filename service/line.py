@@ -103,7 +103,7 @@ class Line:
         self._counting = threading.Lock()
         # A picture that is taken because somebody asks must not have been read before: no mailbox then.
         on_demand = self.triggers is not None and source.on_demand
-        self._mailbox = Mailbox(keep_all=True) if source.ahead and not on_demand else None
+        self._mailbox = Mailbox() if source.ahead and not on_demand else None
         self._image: Image | None = None
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")

@@ -1,45 +1,36 @@
-"""Between a source and the pipeline: frames that are captured while the ones before are inspected.
+"""Between a file and the pipeline: frames that are decoded while the ones before are inspected.
 
     capture thread --room, read, put--> [waiting] --take--> inspecting thread
 
-Of a live source one frame waits, the newest wins, and drops are counted. Of a file two wait, none is lost, and the
-capture thread waits for room. The source writes straight into the buffers, which rotate: nothing is copied, and nothing
-is allocated while pictures keep their size.
+Two wait, none is lost, and the capture thread waits for room. The source writes straight into the buffers, which take
+turns: nothing is copied, and nothing is allocated while pictures keep their size. The newest frame of a live source
+waits in `edge/sources/reader.py`.
 """
 
 from collections import deque
 from threading import Condition
-from typing import TypeVar
 
 from edge.errors import EdgeError
 from edge.frame import Frame, Image
 
-T = TypeVar("T", Frame, EdgeError)
-
 AHEAD = 2
-"""Frames of a file that wait, decoded, while one is inspected."""
+"""Frames that wait, decoded, while one is inspected."""
 
 
 class Mailbox:
-    """`room`, `put`, `fail` and `end` belong to the capture thread, `take` and `close` to the inspecting one.
+    """`room`, `put`, `fail` and `end` belong to the capture thread, `take` and `close` to the inspecting one."""
 
-    Args:
-        keep_all: wait for room rather than drop a frame.
-    """
-
-    def __init__(self, *, keep_all: bool = False) -> None:
+    def __init__(self) -> None:
         self._changed = Condition()
-        self._keep_all = keep_all
         self._waiting: deque[Frame | EdgeError | None] = deque()
         self._free: list[Image] = []
         self._being_inspected: Image | None = None
         self._closed = False
-        self.dropped = 0
 
     def room(self) -> bool:
         """Wait until a frame may be read; False when none is wanted any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or not self._keep_all or len(self._waiting) < AHEAD)
+            self._changed.wait_for(lambda: self._closed or len(self._waiting) < AHEAD)
             return not self._closed
 
     def buffer(self) -> Image | None:
@@ -48,18 +39,14 @@ class Mailbox:
             return self._free.pop() if self._free else None
 
     def put(self, frame: Frame) -> None:
-        """Hand over `frame` with its image; of a live source, the one that nobody took is dropped and counted."""
+        """Hand over `frame` with its image."""
         with self._changed:
-            for old in self._outdated(Frame):
-                self._free.append(old.image)
-                self.dropped += 1
             self._waiting.append(frame)
             self._changed.notify_all()
 
     def fail(self, error: EdgeError) -> None:
         """Hand an error of the source to whoever takes next, after the frames that came before it."""
         with self._changed:
-            self._outdated(EdgeError)
             self._waiting.append(error)
             self._changed.notify_all()
 
@@ -105,13 +92,6 @@ class Mailbox:
             self._release()
             self._free += [item.image for item in self._waiting if isinstance(item, Frame)]
             self._waiting.clear()
-
-    def _outdated(self, kind: type[T]) -> list[T]:
-        """Of a live source at most one frame and one error wait: takes out what gives way to a newer one."""
-        old = [] if self._keep_all else [item for item in self._waiting if isinstance(item, kind)]
-        if old:
-            self._waiting = deque(item for item in self._waiting if not isinstance(item, kind))
-        return old
 
     def _release(self) -> None:
         if self._being_inspected is not None:

@@ -56,7 +56,7 @@ class Ahead:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._mailbox = Mailbox(keep_all=True)
+        self._mailbox = Mailbox()
         self._thread = threading.Thread()
 
     def open(self) -> None:

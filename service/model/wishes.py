@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import get_args
 
 from edge.conversion.original import Original
-from edge.preprocess import FILL, Colour, Layout, Resize
+from edge.preprocess import FILL, Colour, Layout
 from service.model.facts import Facts, MissingFlagsError, ModelFileError, Told
 from service.model.labels import given_labels
 from service.model.metadata import IMAGENET_MEAN, IMAGENET_STD
@@ -169,5 +169,3 @@ def described(told: Told, taken: Original) -> dict[str, dict[str, object]]:
 
 
 COLOURS: tuple[Colour, ...] = get_args(Colour)
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-RESIZES: tuple[Resize, ...] = get_args(Resize)

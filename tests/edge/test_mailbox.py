@@ -14,44 +14,13 @@ def frame(seq: int, height: int = 4, into: Image | None = None) -> Frame:
     return Frame("line1", seq, image, seq)
 
 
-def test_the_newest_wins_and_drops_are_counted() -> None:
-    mailbox = Mailbox()
-    for seq in range(5):
-        mailbox.put(frame(seq, into=mailbox.buffer()))
-    taken = mailbox.take(1)
-    assert taken is not None
-    assert (taken.seq, int(taken.image[0, 0, 0]), mailbox.dropped) == (4, 4, 4)
-
-
-def test_a_frame_that_is_being_inspected_is_not_written_over() -> None:
-    mailbox = Mailbox()
-    mailbox.put(frame(1))
-    taken = mailbox.take(1)
-    assert taken is not None
-    for seq in range(2, 20):
-        mailbox.put(frame(seq, into=mailbox.buffer()))
-    assert (taken.image == 1).all()
-
-
-def test_three_buffers_are_enough() -> None:
-    mailbox = Mailbox()
-    addresses = set()
-    for seq in range(50):
-        mailbox.put(frame(seq, into=mailbox.buffer()))
-        if seq % 3 == 0:
-            taken = mailbox.take(1)
-            assert taken is not None
-            addresses.add(taken.image.ctypes.data)
-    assert len(addresses) <= 3
-
-
 def test_another_picture_size() -> None:
     mailbox = Mailbox()
     for height in (4, 4, 8, 8):
         mailbox.put(frame(height, height, into=mailbox.buffer()))
-    taken = mailbox.take(1)
-    assert taken is not None
-    assert taken.height == 8
+        taken = mailbox.take(1)
+        assert taken is not None
+        assert (taken.height, int(taken.image[-1, 0, 0])) == (height, height)
 
 
 def test_nothing_comes() -> None:
@@ -80,20 +49,6 @@ def test_take_wakes_up_when_a_frame_comes() -> None:
     assert taken.seq == 7
 
 
-def test_a_live_source_that_alternates_between_frames_and_errors_fills_nothing() -> None:
-    mailbox = Mailbox()
-    for seq in range(50):
-        mailbox.put(frame(seq, into=mailbox.buffer()))
-        mailbox.fail(SourceError(f"gone {seq}"))
-    taken = mailbox.take(1)
-    assert taken is not None
-    assert taken.seq == 49
-    with pytest.raises(SourceError, match="gone 49"):
-        mailbox.take(1)
-    with pytest.raises(TimeoutError):
-        mailbox.take(0)
-
-
 def fill(mailbox: Mailbox, count: int, bad: int = -1) -> None:
     """What a capture thread does, in a loop."""
     seq = 0
@@ -109,7 +64,7 @@ def fill(mailbox: Mailbox, count: int, bad: int = -1) -> None:
 
 
 def test_of_a_file_nothing_is_lost_or_reordered_and_three_buffers_are_enough() -> None:
-    mailbox = Mailbox(keep_all=True)
+    mailbox = Mailbox()
     capture = threading.Thread(target=fill, args=(mailbox, 300, 7))
     capture.start()
     seen: list[int] = []
@@ -129,11 +84,10 @@ def test_of_a_file_nothing_is_lost_or_reordered_and_three_buffers_are_enough() -
     capture.join()
     assert seen == [*range(7), -7, *range(8, 300)]
     assert len(addresses) <= 3
-    assert mailbox.dropped == 0
 
 
 def test_a_capture_thread_that_waits_for_room_ends_when_no_frame_is_wanted() -> None:
-    mailbox = Mailbox(keep_all=True)
+    mailbox = Mailbox()
     capture = threading.Thread(target=fill, args=(mailbox, 300))
     capture.start()
     assert mailbox.take(10) is not None
