@@ -69,7 +69,7 @@ missing_for_tests() {
     has ffmpeg || say ffmpeg # makes videos, and is a source
     # A real network camera, for Debian's own python3.
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
-        say python3-gi gir1.2-gst-rtsp-server-1.0
+        printf '%s\n' python3-gi gir1.2-gst-rtsp-server-1.0 # one a line, as all of these
     compgen -G "/usr/lib/*/gstreamer-1.0/libgstapp.so" >/dev/null || say gstreamer1.0-plugins-base
     compgen -G "/usr/lib/*/gstreamer-1.0/libgstrtp.so" >/dev/null || say gstreamer1.0-plugins-good
     compgen -G "/usr/lib/*/gstreamer-1.0/libgstx264.so" >/dev/null || say gstreamer1.0-plugins-ugly
