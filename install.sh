@@ -169,7 +169,7 @@ need_python() {
 
 # All that decides what .venv holds, in one word.
 fingerprint() {
-    { say "$VERSION $TORCH"; cat requirements.lock requirements-dev.lock pyproject.toml; } | sha256sum | cut -d' ' -f1
+    { say "$VERSION $TORCH"; cat requirements.lock requirements-dev.lock requirements-torch.lock pyproject.toml; } | sha256sum | cut -d' ' -f1
 }
 
 # venv_fits: .venv works, has this Python, was made in this place (its scripts carry the path) and was not left half done.
@@ -231,6 +231,7 @@ make_venv() {
     else
         pip_locked requirements-dev.lock
         pip_torch
+        pip install --no-deps --require-hashes -r requirements-torch.lock
     fi
     pip install --no-deps --no-build-isolation --editable .
     say "$(fingerprint) $1" >"$STAMP"

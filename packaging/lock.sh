@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Renews requirements.lock and requirements-dev.lock from pyproject.toml: `packaging/lock.sh`, or with `--upgrade` to
-# the newest versions that pyproject.toml allows. Needs uv and what building systemd-python needs (see install.sh).
+# Renews requirements.lock and requirements-dev.lock from pyproject.toml, and requirements-torch.lock:
+# `packaging/lock.sh`, or with `--upgrade` to the newest versions that are allowed. Needs uv and what building systemd-python needs (see install.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,3 +34,8 @@ constraints >"$limits"
 compile requirements-dev.lock "Everything but torch" demo workshop test -- "$@"
 # The small lock takes the versions of the large one, so that both describe one environment.
 compile requirements.lock "The runtime, and what the demo takes" demo -- --constraint requirements-dev.lock
+
+# What builds on torch, which is in no lock: without dependencies, so that they bring no other torch.
+printf '%s\n' 'dynamic-network-architectures>=0.4' 'torch-pruning>=1.6' | uv pip compile --quiet --no-config --no-deps \
+    --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --no-emit-index-url "$@" \
+    --output-file requirements-torch.lock - >/dev/null
