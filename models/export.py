@@ -237,11 +237,19 @@ def _input(network: Network) -> dict[str, object]:
 
 
 def _golden_scores(network: Network, answer: Tensor) -> npt.NDArray[np.float32]:
-    """(n, labels) of what the original says to the golden inputs; of a segmenter see `GoldenSection`."""
-    if network.kind.task == "classification":
-        scores: npt.NDArray[np.float32] = answer.numpy()
-        return scores
-    softmax = answer.softmax(1)
-    best, sureness = softmax.argmax(1), softmax.amax(1)
-    shares = [(sureness * (best == label)).mean((1, 2)) for label in range(len(network.labels))]
-    return np.stack([share.numpy() for share in shares], 1)
+    """(n, labels) of what the original says to the golden inputs."""
+    values: npt.NDArray[np.float32] = answer.numpy()
+    return mask_scores(softmax(values)) if network.kind.task == "segmentation" else values
+
+
+def mask_scores(softmax: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(n, labels) golden scores of (n, labels, height, width), see `GoldenSection`."""
+    labels = softmax.shape[1]
+    best, sureness = softmax.argmax(1), softmax.max(1)
+    return np.stack([(sureness * (best == label)).mean((1, 2)) for label in range(labels)], 1).astype(np.float32)
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Over the labels, the second axis."""
+    values: npt.NDArray[np.float32] = torch.from_numpy(logits).softmax(1).numpy()
+    return values
