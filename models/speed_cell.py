@@ -1,12 +1,14 @@
 """One figure of the speed table: one form of a network on one engine with one shape, in a process of its own.
 
-The process is forked off before any engine has run, so that its peak of memory is that of this form alone.
+The process is forked off one in which no engine has run yet, so that it is there at once and what it grows by is what
+this form takes.
 """
 
 import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -61,22 +63,23 @@ def measure_cell(forms: Forms, form: str, engine: str, shape: Shape, seconds: fl
     """
     what = f"{forms.network.name} {form} on {engine} with {shape}"
     file = make_file(forms, form, shape)
-    cell: Cell = _in_a_child(what, lambda: _measured(forms, file, engine, shape, seconds))
+    cell: Cell = _in_a_child(what, partial(_measured, forms, file, engine, shape, seconds))
     return cell
 
 
 def make_file(forms: Forms, form: str, shape: Shape) -> Path:
-    """`Forms.file` in a process of its own, since a process that has worked with torch cannot be forked well.
+    """`Forms.file` in a process of its own, which takes the memory that exporting needs with it when it ends.
 
     Raises:
         RuntimeError: it did not work.
     """
-    file: Path = _in_a_child(f"{forms.network.name} {form} for {shape}", lambda: forms.file(form, shape))
+    file: Path = _in_a_child(f"{forms.network.name} {form} for {shape}", partial(forms.file, form, shape))
     return file
 
 
 def _in_a_child(what: str, work: Callable[[], Any]) -> Any:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     mine, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(theirs, work), daemon=True)
     process.start()
