@@ -118,7 +118,7 @@ def export_onnx(
     example = torch.from_numpy(inputs[:1])
     operators = write_onnx(
         deployed, example, path, output="logits" if segments else "scores",
-        shapes=shapes, opset=opset, multiple=network.multiple, simplify=simplify,
+        shapes=shapes, opset=opset, simplify=simplify,
     )  # fmt: skip
     found = differences(lambda x: answers(network, module, x), path, inputs, shapes, network.multiple)
     for name, value in found.items():
