@@ -28,7 +28,7 @@ from models.speed_forms import Forms, Shape
 SLOW_S = 2.0
 """What takes so long once is not repeated."""
 LEAST = 3
-TIMEOUT_S = 300
+TIMEOUT_S = 1800
 
 
 @dataclass(frozen=True, slots=True)

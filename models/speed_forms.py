@@ -19,6 +19,8 @@ from models.zoo.deployed import Deployed
 NATIVE = 224
 """Pixels; INT8 is calibrated with pictures of this size."""
 CALIBRATION = 32
+FORMS_OPSET = 17
+"""Fixed and open shapes by one and the same exporter of torch, so that nothing else differs between them."""
 FORMS = {
     "pytorch": "PyTorch",
     "fixed": "fixed",
@@ -109,7 +111,7 @@ class Forms:
         example = torch.zeros(shape.dimensions, dtype=torch.uint8)
         if form == "dynamic":
             example = torch.zeros(2, NATIVE, NATIVE, 3, dtype=torch.uint8)
-        return to_onnx(self.module(), example, shapes="all" if form == "dynamic" else "fixed")
+        return to_onnx(self.module(), example, shapes="all" if form == "dynamic" else "fixed", opset=FORMS_OPSET)
 
     def _openvino(self, precision: str, shape: Shape) -> Path:
         path = self.folder / f"{precision}-{shape}.xml"
