@@ -118,14 +118,14 @@ def export_segmenter(args: argparse.Namespace) -> None:
         "metrics": {},
         "provenance": {"data": {"source": args.data_source, **data}, "training": _training(settings)},
     }
-    add_file(args.out, manifest, "fp32", FILE, _mask_scores(wanted))
+    add_file(args.out, manifest, "fp32", FILE, mask_scores(wanted))
     write_manifest(args.out, manifest)
     print(
         f"{args.out}: the scores of the pixels differ from PyTorch by {difference:.1g} at most on {len(inputs)} inputs"
     )
 
 
-def _mask_scores(softmax: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def mask_scores(softmax: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(n, labels) golden scores of (n, labels, height, width), see `GoldenSection`."""
     labels = softmax.shape[1]
     best, sureness = softmax.argmax(1), softmax.max(1)
