@@ -54,7 +54,7 @@ def _build(results: Results, fold: Fold) -> nn.Module:
                 "changed the network)"
             )
     network.load_state_dict(fold.weights)
-    return network.eval().requires_grad_(False)  # type: ignore[no-any-return]  # torch is unchecked
+    return network.eval().requires_grad_(False)
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

@@ -17,6 +17,7 @@ from edge.bundle import load_bundle
 from edge.engine import Engine
 from edge.frame import Image
 from edge.segmentation import MaskReader
+from edge.sources.images import read_image
 from models.__main__ import main
 from models.mask_metrics import PixelCounts
 from models.nnunet.network import DeployedNnUNet, build, normalised
@@ -27,6 +28,10 @@ from models.nnunet.results import FINAL, read_results
 def imported(results: Path, bundle: Path, *options: str) -> Path:
     assert main(["import-nnunet", str(results), "--out", str(bundle), *options]) == 0
     return bundle
+
+
+def in_colour(image: Image) -> Image:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def mask_of(bundle: Path, image: Image, precision: Any = "fp32") -> Image:
@@ -74,17 +79,18 @@ def test_a_larger_frame_is_tiled_and_what_lies_across_tiles_is_found(tmp_path: P
     rng = np.random.default_rng(5)
     for _ in range(8):
         image, truth = picture(rng, 120, 200)
-        counts.add(truth, mask_of(bundle, cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)))
+        counts.add(truth, mask_of(bundle, in_colour(image)))
     recall = counts.recall
     assert all(share is not None and share > 0.9 for share in recall), recall
 
 
 def test_int8_draws_what_fp32_draws(tmp_path: Path) -> None:
-    bundle, data = imported(write_results(tmp_path / "results"), tmp_path / "tiles"), tmp_path / "data"
+    bundle = imported(write_results(tmp_path / "results"), tmp_path / "tiles", "--pass-label", "ok")
+    data = tmp_path / "data"
     rng = np.random.default_rng(7)
     for number in range(12):
         image, truth = picture(rng, 100, 150)
-        label = list(LABELS)[truth.max()]
+        label = ["ok", "scratch", "hole"][truth.max()]
         for kind, content in (("images", image), ("masks", (truth > 0).astype(np.uint8) * 255)):
             (data / kind / label).mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(data / kind / label / f"{number}.png"), content)
@@ -93,8 +99,7 @@ def test_int8_draws_what_fp32_draws(tmp_path: Path) -> None:
     assert sizes[1] < sizes[0]
     same = []
     for path in sorted((data / "images").rglob("*.png")):
-        image = cv2.imread(str(path))
-        assert image is not None
+        image = read_image(path)
         same.append((mask_of(bundle, image) == mask_of(bundle, image, "int8")).mean())
     assert np.mean(same) > 0.99, same
 
@@ -114,7 +119,7 @@ def test_folds_are_averaged_as_nnunet_does_or_one_is_taken(tmp_path: Path, capsy
     imported(results, tmp_path / "one", "--fold", "1")
     assert "fold 1 of" in capsys.readouterr().out
     sizes = [(tmp_path / name / "model.onnx").stat().st_size for name in ("both", "one")]
-    assert sizes[0] > 1.8 * sizes[1]
+    assert sizes[0] > 1.7 * sizes[1]
 
 
 def test_colours_come_in_the_order_that_nnunet_reads(tmp_path: Path) -> None:
@@ -157,7 +162,7 @@ def test_a_finer_camera_is_resampled_in_the_graph(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     for _ in range(6):
         image, truth = picture(rng, 240, 300, scale=2)
-        counts.add(truth, mask_of(bundle, cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)))
+        counts.add(truth, mask_of(bundle, in_colour(image)))
     assert all(share is not None and share > 0.8 for share in counts.recall), counts.recall
 
 

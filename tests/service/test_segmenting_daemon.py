@@ -71,7 +71,7 @@ def test_a_network_of_nnunet_tells_its_regions(mosquitto: Mosquitto, tmp_path: P
         noise = rng.normal(0, 4, picture.shape[:2])[..., None]
         cv2.imwrite(str(path), np.clip(picture + noise, 0, 255).astype(np.uint8))
     subscriber = Subscriber(mosquitto.port)
-    decide = {"per": "frame", "min_area": {"hole": "0.5 %", "scratch": "0.8 %"}}
+    decide = {"per": "frame", "min_score": 0.5, "min_area": {"hole": "0.5 %", "scratch": "0.8 %"}}
     line = images_line(pictures, model=str(bundle), decide=decide)
     status, log = finish(start(write_config(tmp_path, mosquitto.port, [line])))
     assert status == 0, log
