@@ -24,7 +24,7 @@ from edge.sources.images import read_image
 from edge.tiles import TilePreprocessor
 from models.bundle_writer import add_file, golden_inputs, write_golden, write_manifest
 from models.dataset import SUFFIXES
-from models.export import FILE, OPSET, mask_scores
+from models.export import FILE, OPSET, mask_scores, softmax
 from models.mask_outputs import append_mask
 from models.nnunet.network import DeployedNnUNet, build
 from models.nnunet.plans import Normalisation, ResultsError
@@ -183,12 +183,6 @@ def write_tiles_onnx(network: torch.nn.Module, example: torch.Tensor, path: Path
             verbose=False,
         )
     onnx.checker.check_model(str(path), full_check=True)
-
-
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Over the labels, (n, labels, height, width)."""
-    shares: npt.NDArray[np.float32] = torch.from_numpy(logits).softmax(1).numpy()
-    return shares
 
 
 def _manifest(
