@@ -22,7 +22,7 @@ from models.training import Losses, Recipe, Row, batch_of, fit, mixed_precision,
 from models.zoo import Network
 
 NETWORK = "unet-segmenter"
-RECIPE = Recipe(epochs=30, samples=320, learning_rate=4e-3, average_over=100)
+RECIPE = Recipe(epochs=60, samples=320, batch=8, learning_rate=3e-3, pass_share=0.3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -142,14 +142,18 @@ def picture(
     return image, truth
 
 
+def with_layers(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a network, with classes in place of their names."""
+    layers = {"conv_op": torch.nn.Conv2d, "norm_op": torch.nn.InstanceNorm2d, "nonlin": torch.nn.LeakyReLU}
+    return arguments | layers
+
+
 @cache
 def trained(channels: int) -> dict[str, torch.Tensor]:
     """Weights of a network that has learnt the pictures above, in a few seconds of one core."""
     torch.manual_seed(1)
     torch.set_num_threads(1)
-    arguments = {**NEWER["arch_kwargs"], "conv_op": torch.nn.Conv2d, "norm_op": torch.nn.InstanceNorm2d}
-    arguments["nonlin"] = torch.nn.LeakyReLU
-    network = PlainConvUNet(channels, num_classes=3, deep_supervision=False, **arguments)
+    network = PlainConvUNet(channels, num_classes=3, deep_supervision=False, **with_layers(NEWER["arch_kwargs"]))
     network.apply(network.initialize)
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     rng = np.random.default_rng(1)

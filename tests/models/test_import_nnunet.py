@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from nnunet_results import LABELS, NEWER, PATCH, picture, write_results
+from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
+from nnunet_results import LABELS, NEWER, PATCH, picture, with_layers, write_results
 from onnxruntime import InferenceSession
 
 from edge.backends import EngineSettings
@@ -71,6 +72,30 @@ def test_both_forms_of_the_plans_give_what_pytorch_gives(tmp_path: Path, older: 
     assert np.abs(confidence / 255 - softmax.max(1)).max() < 1 / 255
     sure = np.sort(softmax, 1)[:, -1] - np.sort(softmax, 1)[:, -2] > 1e-3
     assert (mask == softmax.argmax(1))[sure].all()
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["architecture", "UNet_class_name"])
+def test_a_residual_encoder_is_built_as_nnunet_builds_it(tmp_path: Path, older: bool) -> None:
+    arguments = {**NEWER["arch_kwargs"], "n_blocks_per_stage": [1, 2, 2]}
+    del arguments["n_conv_per_stage"]
+    network = ResidualEncoderUNet(1, num_classes=3, deep_supervision=True, **with_layers(arguments)).eval()
+    changed: dict[str, Any] = {
+        "architecture": {
+            **NEWER,
+            "network_class_name": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+            "arch_kwargs": arguments,
+        }
+    }
+    if older:
+        changed = {"UNet_class_name": "ResidualEncoderUNet", "n_conv_per_stage_encoder": [1, 2, 2]}
+    results = write_results(tmp_path / "results", older=older, **changed)
+    changed_checkpoint(results, lambda saved: saved.update(network_weights=network.state_dict()))
+    manifest = load_bundle(imported(results, tmp_path / "tiles")).manifest
+    assert manifest.provenance["training"]["network"] == "ResidualEncoderUNet"  # type: ignore[index]  # free form
+    read = read_results(results, None, FINAL)
+    x = torch.rand(1, 1, PATCH, PATCH)
+    with torch.no_grad():
+        assert torch.allclose(build(read)[0](x), network(x)[0], atol=1e-5)
 
 
 def test_a_larger_frame_is_tiled_and_what_lies_across_tiles_is_found(tmp_path: Path) -> None:
