@@ -85,6 +85,7 @@ missing_for_slow_tests() {
     # Whole machines. Debian's kernel is fetched and unpacked by the tests that boot it; it is not installed.
     has qemu-system-aarch64 || say qemu-system-arm
     has cpio || say cpio
+    has modprobe || [[ -x /sbin/modprobe ]] || say kmod
     has mke2fs || [[ -x /sbin/mke2fs ]] || say e2fsprogs
     [[ $(uname -m) == x86_64 ]] || return 0
     has qemu-system-x86_64 || say qemu-system-x86
