@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import IO
 
-PORT = Path("/dev/vport0p1")
 PAUSE_S = 0.2
 
 
@@ -21,9 +20,9 @@ def answer(port: IO[bytes], line: bytes) -> None:
 
 
 def main() -> None:
-    while not PORT.exists():
+    while not (ports := list(Path("/dev").glob("vport*p1"))):
         time.sleep(PAUSE_S)
-    with PORT.open("r+b", buffering=0) as port:
+    with ports[0].open("r+b", buffering=0) as port:
         rest = b""
         while True:
             chunk = port.read(1 << 16)

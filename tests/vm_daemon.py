@@ -24,7 +24,8 @@ def listen(machine: VirtualMachine) -> None:
 def configure(machine: VirtualMachine, text: str) -> None:
     (machine.shared / "edgecls.yaml").write_text(text)
     machine.run("cp", f"{SHARED}/edgecls.yaml", "/etc/edgecls.yaml")
-    machine.run("systemctl", "restart", "edgecls")
+    done = machine.tries("systemctl", "restart", "edgecls")
+    assert done.returncode == 0, f"{done.stderr}{log(machine)[-2000:]}"
 
 
 def messages(machine: VirtualMachine, topic: str) -> list[dict[str, Any]]:

@@ -139,7 +139,7 @@ def _is_foreign(arch: str) -> bool:
 
 def image(arch: str) -> Image:
     """Made anew when it would be made of something else."""
-    recipe = "\n".join((RELEASE, *DEBIAN, *NEEDED, HOOK, *EARLY, *LATE, *UNITS_OFF, INIT, DISK, AGENT.read_text()))
+    recipe = "\n".join((RELEASE, *DEBIAN, *NEEDED, HOOK, *EARLY, *LATE, INIT, DISK))
     folder = IMAGES / f"{arch}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     made = Image(folder / "vmlinuz", folder / "initrd", folder / "tree")
     if not (folder / "ready").exists():
@@ -164,6 +164,15 @@ def disk(arch: str, packages: Sequence[Path], folder: Path) -> Path:
         made.mkdir()
     for package in packages:
         shutil.copy(package, upper)
+    agent, units = upper / "usr/local/lib/agent.py", upper / "etc/systemd/system"
+    wanted = units / "sysinit.target.wants/agent.service"
+    for file in (agent, wanted):
+        file.parent.mkdir(parents=True)
+    shutil.copy(AGENT, agent)
+    (units / "agent.service").write_text(AGENT_UNIT)
+    wanted.symlink_to("../agent.service")
+    for unit in UNITS_OFF:
+        (units / unit).symlink_to("/dev/null")
     with _programs_run(arch):
         _run("unshare", "--mount", "sh", "-euc", INSTALL, "-", image(arch).tree, upper, work, root, out, DISK)
     shutil.rmtree(upper)
@@ -209,13 +218,6 @@ def _make_tree(arch: str, tree: Path) -> None:
     (tree / "etc/hostname").write_text("vm\n")
     # Empty would be a first boot, at which systemd looks at every unit there is and reads all catalogues.
     (tree / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
-    shutil.copy(AGENT, tree / "usr/local/lib/agent.py")
-    units = tree / "etc/systemd/system"
-    (units / "agent.service").write_text(AGENT_UNIT)
-    (units / "sysinit.target.wants").mkdir(exist_ok=True)
-    (units / "sysinit.target.wants/agent.service").symlink_to("../agent.service")
-    for unit in UNITS_OFF:
-        (units / unit).symlink_to("/dev/null")
 
 
 def _make_initrd(tree: Path, initrd: Path) -> None:

@@ -41,7 +41,7 @@ engine: {{backend: onnxruntime}}
 lines:
   - name: line1
     topic: factory/line1
-    source: {{camera: {CAMERA}, width: 320, height: 180, fps: 1}}
+    source: {{camera: {CAMERA}, width: 320, height: 180, fps: 2, lost_after_s: 10}}
     decide: {{per: frame}}
     publish: all
 """
@@ -74,15 +74,15 @@ def test_the_command_works(machine: VirtualMachine, clip: Path) -> None:
 
 
 def test_a_camera_is_set_as_asked_and_read_back(machine: VirtualMachine) -> None:
-    asked = "width: 640, height: 360, fps: 2, format: UYVY"
-    configure(machine, CONFIGURATION.replace("width: 320, height: 180, fps: 1", asked))
+    asked = "width: 640, height: 360, fps: 4, format: UYVY"
+    configure(machine, CONFIGURATION.replace("width: 320, height: 180, fps: 2", asked))
     wait_for_more(machine)
     frame = decisions(machine)[-1]["frame"]
     assert (frame["width"], frame["height"]) == (640, 360)
     said = machine.run("v4l2-ctl", "-d", CAMERA, "--get-fmt-video", "--get-parm")
-    for what in (r"Width/Height\s+: 640/360\n", r"Pixel Format\s+: 'UYVY'", r"Frames per second: 2\.000"):
+    for what in (r"Width/Height\s+: 640/360\n", r"Pixel Format\s+: 'UYVY'", r"Frames per second: 4\.000"):
         assert re.search(what, said), said
-    assert "the source gives 640x360 UYVY at 2 fps\n" in log(machine)
+    assert "the source gives 640x360 UYVY at 4 fps\n" in log(machine)
     configure(machine, CONFIGURATION)
     before = len(decisions(machine))
     wait_until(machine, lambda: decisions(machine)[before + 3 :], "decisions of the smaller picture")
