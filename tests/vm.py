@@ -14,8 +14,8 @@ from pathlib import Path
 
 from vm_image import ARCHITECTURES, disk, image
 
-BOOT_TIMEOUT_S = 1200.0
-COMMAND_TIMEOUT_S = 600.0
+BOOT_TIMEOUT_S = 1800.0
+COMMAND_TIMEOUT_S = 1200.0
 """A busy host makes it slower still; none of these is a measure of anything."""
 SHARED = "/shared"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from vm import SHARED, VirtualMachine
 
-WAIT_S = 600.0
+WAIT_S = 1200.0
 """For what takes seconds on real hardware."""
 CAMERA = "/dev/v4l/by-path/platform-vivid.0-video-index0"
 CAMERA_DRIVER = "/sys/bus/platform/drivers/vivid"
+ONE_CAMERA = ("n_devs=1", "node_types=1")
+"""Of vivid, and no sound, tuner or output beside it."""
 
 
 def listen(machine: VirtualMachine) -> None:
@@ -87,6 +89,13 @@ def unplug(machine: VirtualMachine) -> None:
 
 def plug_in(machine: VirtualMachine) -> None:
     machine.run("sh", "-c", f"echo vivid.0 >{CAMERA_DRIVER}/bind")
+
+
+def load_driver(machine: VirtualMachine, *parameters: str) -> None:
+    """The cameras that are there from now on, all of the driver; those of before were unplugged."""
+    wait_until(machine, lambda: machine.tries("modprobe", "-r", "vivid").returncode == 0, "nobody has the camera open")
+    machine.run("modprobe", "vivid", *parameters)
+    machine.run("udevadm", "settle")
 
 
 def said_since(machine: VirtualMachine, count: int) -> set[str]:

@@ -34,7 +34,7 @@ PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 EARLY = ("virtio_pci", "virtio_blk", "ext4", "virtio_console")
 """Modules of the kernel, which on Debian has next to nothing built in: for the disk, and for the port of the agent."""
-LATE = ("9pnet_virtio", "9p", "virtio_rng", "vivid", "vimc")
+LATE = ("9pnet_virtio", "9p", "virtio_rng", "vivid")
 """Those that udev or a test loads. With all of Debian's, udev loads dozens for the board, which takes minutes."""
 DISK = "4G"
 """Mostly a hole."""
@@ -53,7 +53,8 @@ version=$(ls lib/modules)
 depmod -b . "$version"
 show() {{ modprobe -d . --set-version "$version" --all --show-depends "$@"; }}
 show {early} >"$1/needed"
-show {early} {late} | sed -n 's,^insmod .*/lib/modules,lib/modules,p' | sort -u | xargs cp -t "$1/usr" --parents
+show {early} {late} >all
+sed -n 's,^insmod .*/lib/modules,lib/modules,p' all | sort -u | xargs cp -t "$1/usr" --parents
 cp -t "$1/usr" --parents "lib/modules/$version"/modules.[bo]*
 depmod -b "$1" "$version"
 cd /

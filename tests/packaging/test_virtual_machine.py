@@ -6,7 +6,7 @@ The camera is `vivid` of the kernel, which udev and OpenCV cannot tell from one 
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -16,10 +16,13 @@ from schemas import validator
 from vm import SHARED, VirtualMachine, virtual_machine
 from vm_daemon import (
     CAMERA,
+    CAMERA_DRIVER,
+    ONE_CAMERA,
     configure,
     decisions,
     held_open,
     listen,
+    load_driver,
     log,
     open_files,
     plug_in,
@@ -56,7 +59,7 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         print(machine.run("systemd-analyze"))
         assert machine.property("edgecls", "ActiveState") == "active"
         print(machine.run("dpkg-query", "-W", "-f", "${Package} ${Installed-Size} KiB\n", "edgecls*"))
-        machine.run("modprobe", "vivid", "n_devs=1", "node_types=1")
+        machine.run("modprobe", "vivid", *ONE_CAMERA)
         listen(machine)
         configure(machine, CONFIGURATION)
         yield machine
@@ -110,47 +113,34 @@ def test_a_camera_is_unplugged_and_plugged_in_again(machine: VirtualMachine) -> 
     assert parts == list(range(parts[0], parts[0] + len(parts)))
 
 
-@pytest.fixture
-def other_camera(machine: VirtualMachine) -> Iterator[Callable[[], None]]:
-    """Plugs in another camera, `vimc` of the kernel, that takes the first free numbers and delivers pictures."""
-
-    def appears() -> None:
-        machine.run("modprobe", "vimc")
-        machine.run("udevadm", "settle")
-        sensor = machine.run("sh", "-c", "grep -l '^Sensor A$' /sys/class/video4linux/v4l-subdev*/name").split("/")[-2]
-        # As OpenCV asks for it.
-        machine.run("v4l2-ctl", "-d", f"/dev/{sensor}", "--set-subdev-fmt", "pad=0,width=640,height=480,code=0x1013")
-
-    yield appears
-    machine.run("modprobe", "-r", "vimc")
-
-
-def test_a_camera_is_not_taken_for_another_that_appears_first(
-    machine: VirtualMachine, other_camera: Callable[[], None]
-) -> None:
+def test_a_camera_is_not_taken_for_another_that_has_its_number(machine: VirtualMachine) -> None:
     device = machine.run("readlink", "-f", CAMERA).strip()
     configure(machine, CONFIGURATION.replace(CAMERA, device))
     wait_for_more(machine)
+    daemon = machine.property("edgecls", "MainPID")
     unplug(machine)
-    other_camera()
-    assert "vimc" in machine.run("cat", f"/sys/class/video4linux/{Path(device).name}/name")
+    begin = len(decisions(machine))
+    load_driver(machine, "n_devs=2", "node_types=1,1", f"vid_cap_nr=7,{device.removeprefix('/dev/video')}")
     see = f"import cv2; assert cv2.VideoCapture('{device}', cv2.CAP_V4L2).read()[0]"
     machine.run("/opt/edgecls/bin/python3", "-c", see)
-
-    # Asked for by its number, the line waits for the camera that had it.
-    begin = len(decisions(machine))
-    plug_in(machine)
-    assert machine.run("readlink", "-f", CAMERA).strip() != device
-    wait_until(
-        machine, lambda: "is another camera now" in states(machine)[-1]["reason"], "the line refuses the other camera"
-    )
+    assert machine.run("cat", f"/sys/class/video4linux/{Path(device).name}/name") == "vivid-001-vid-cap\n"
+    wait_until(machine, lambda: "is another camera now" in states(machine)[-1]["reason"], "the other one is refused")
     assert decisions(machine)[begin:] == []
 
-    # Asked for by its place, it is found under its new number.
+    machine.run("sh", "-c", f"echo vivid.0 >{CAMERA_DRIVER}/unbind")
+    load_driver(machine, *ONE_CAMERA)
+    wait_for_more(machine)
+    assert machine.property("edgecls", "MainPID") == daemon
+
+
+def test_a_camera_is_found_under_another_number(machine: VirtualMachine) -> None:
     configure(machine, CONFIGURATION)
     wait_for_more(machine)
+    unplug(machine)
+    load_driver(machine, *ONE_CAMERA, "vid_cap_nr=7")
+    wait_for_more(machine)
+    assert machine.run("readlink", "-f", CAMERA) == "/dev/video7\n"
     assert held_open(machine) == {"vivid-000-vid-cap"}
-    assert machine.property("edgecls", "NRestarts") == "0"
 
 
 def test_what_takes_too_much_memory_is_killed_and_the_device_stays_usable(machine: VirtualMachine) -> None:
