@@ -7,11 +7,13 @@ publish             outbox
 mqtt                the connection to the broker
 reload              while a new configuration is made ready
 embedded-broker     only with `mqtt.host: embedded`
+http                only with `http`: the status page
 """
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.backends import load_backend
 from edge.clock import Clock
@@ -25,11 +27,15 @@ from service.messages import trigger_id
 from service.mqtt import Incoming, MqttConnection, Will
 from service.orders import Orders
 from service.outbox import Outbox
+from service.page.tally import Tally
 from service.publisher import IN_FLIGHT, Publisher
 from service.reload import Reload
 from service.sections import Settings
 from service.status import status_text
 from service.systemd import Systemd
+
+if TYPE_CHECKING:
+    from service.page.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +92,10 @@ class Daemon:
             IN_FLIGHT,
             self._publisher.wake,
         )
-        self._maker = LineMaker(self._publisher, clock, self._state_changed, load)
+        self._tally = _make_tally(settings, clock)
+        self._page: Server | None = None
+        told = self._tally.count if self._tally else None
+        self._maker = LineMaker(self._publisher, clock, self._state_changed, load, told)
         self._lines = self._maker.make(settings, orders.stop)
 
     def run(self) -> int:
@@ -111,10 +120,13 @@ class Daemon:
         self._connection.wait_for_the_first(FIRST_CONNECTION_S)
         for managed in self._managed:
             managed.line.start()
+        self._page = self._start_page()
         try:
             self._watch()
         finally:
             self._systemd.stopping()
+            if self._page is not None:
+                self._page.stop()
             self._end_lines()
             left = self._publisher.stop(self._announcer.farewell(self._managed), DRAIN_S, patient=self._patient)
             self._stop_broker()
@@ -132,7 +144,8 @@ class Daemon:
     def hangs(self) -> bool:
         """Whether a thread did not end, so that the process will not end of itself."""
         preparing = self._reload is not None and self._reload.is_preparing
-        return preparing or any(managed.line.is_alive for managed in self._every)
+        page = self._page is not None and self._page.hangs
+        return preparing or page or any(managed.line.is_alive for managed in self._every)
 
     @property
     def _managed(self) -> tuple[Managed, ...]:
@@ -144,6 +157,28 @@ class Daemon:
         """With those that are on their way out."""
         leaving = self._reload.leaving if self._reload is not None else []
         return [*self._managed, *(managed for managed in leaving if managed not in self._managed)]
+
+    def _start_page(self) -> "Server | None":
+        """When the lines are at work already: inspection does not wait for it."""
+        settings = self._lines.settings
+        if settings.http is None or self._tally is None:
+            return None
+        from service.page.node import Node  # noqa: PLC0415  # a web server takes time and memory: only when asked for
+        from service.page.server import Server  # noqa: PLC0415
+
+        node = Node(
+            settings,
+            lambda: self._managed,
+            self._tally,
+            self._publisher,
+            self._connection,
+            lambda: self._hang,
+            lambda: self._note,
+            self._clock,
+        )
+        page = Server(settings.http, node, None, None)
+        page.start()
+        return page
 
     def _watch(self) -> None:
         """The main thread while the lines work: heartbeats to MQTT and to systemd."""
@@ -294,6 +329,14 @@ class Daemon:
         for managed in self._every:
             if managed.line is line:
                 self._announcer.state(managed)
+
+
+def _make_tally(settings: Settings, clock: Clock) -> Tally | None:
+    """For the status page, None without one."""
+    if settings.http is None:
+        return None
+    path = Path(settings.outbox.path).with_name("shift.json")
+    return Tally(path, settings.http.shifts, clock.now_ns() / 1e9)
 
 
 def _start_embedded_broker(settings: Settings) -> Callable[[], None]:

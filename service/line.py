@@ -22,6 +22,7 @@ from edge.sources.mailbox import Mailbox
 from edge.trigger import Triggers
 from edge.trust import TRUST_ALL, Doubt, Trust
 from service.activity import Activity, Hang
+from service.glimpse import Glimpse
 from service.messages import Counts, LineState
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,8 @@ class Line:
         self._image: Image | None = None
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
+        self.glimpse = Glimpse()
+        """Of what it sees, for somebody who looks."""
         self.status = Status("waiting", "starting", clock.now_ns())
         self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
         self._inspecting = Activity(clock)
@@ -321,6 +324,7 @@ class Line:
                 # A picture that was taken because it was asked for answers one; what passes by answers all who wait.
                 one = 1 if self._source.on_demand else None
                 self.triggers.answer(decision.ruling, frame.captured_at_ns, one)
+        self.glimpse.take(frame)
 
     def _now_ns(self) -> int:
         """For `Trust`. Files that come as fast as they are inspected have no time: 30 frames count for a second."""
