@@ -127,8 +127,7 @@ class Answers:
         return web.Response(body=picture.jpeg, content_type="image/jpeg", headers=headers)
 
     async def _items(self, request: web.Request) -> web.Response:
-        line, before = request.query.get("line"), request.query.get("before")
-        items = await self._in_pool(self._those_kept().items, line, SHOWN, before)
+        items = await self._in_pool(self._those_kept().items, request.query.get("line"), SHOWN)
         return _json([shown(item) for item in items])
 
     async def _kept_picture(self, request: web.Request) -> web.Response:
@@ -138,7 +137,6 @@ class Answers:
         return _jpeg(await self._in_pool(self._those_kept().small, request.match_info["id"]))
 
     async def _relabel(self, request: web.Request) -> web.Response:
-        kept = self._those_kept()
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
         try:
@@ -148,6 +146,7 @@ class Answers:
         except ValidationError:
             text = 'Send {"label": "scratch"}, or {"label": null} to take it back.\n'
             raise web.HTTPBadRequest(text=text) from None
+        kept = self._those_kept()
         item = await self._in_pool(kept.get, request.match_info["id"])
         if item is None:
             raise web.HTTPGone(text="It is not kept any more.\n")

@@ -38,7 +38,7 @@ class Connection(asyncio.Protocol):
         """None while a request is answered."""
         self.full_since_s: float | None = None
         self.has_begun = False
-        """Whether it has sent something."""
+        """Whether it has sent something of its next request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # TCP and TLS are
@@ -82,6 +82,8 @@ class Connection(asyncio.Protocol):
             self.full_since_s = now_s
         elif now_s > self.full_since_s + TAKING_S:
             return "to wait for a client that does not take its answer"
+        if self.full_since_s is not None:
+            return ""  # what it asks for next has to wait for that
         if self.asking_since_s is not None and now_s > self.asking_since_s + ASKING_S:
             return "to wait for a request that does not come to its end"
         return ""
@@ -115,7 +117,7 @@ class Door:
     def ends(self, request: web.BaseRequest) -> None:
         """It is answered."""
         if connection := self.connections.get(request.transport):  # type: ignore[arg-type]
-            connection.asking_since_s = time.monotonic()
+            connection.asking_since_s, connection.has_begun = time.monotonic(), False
 
     def left(self) -> None:
         """A connection is over."""

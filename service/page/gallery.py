@@ -35,8 +35,8 @@ class Kept(Protocol):
     def changes(self) -> int:
         """Grows with everything that is kept or relabelled."""
 
-    def items(self, line: str | None = None, limit: int = SHOWN, before: str | None = None) -> Sequence[Item]:
-        """The newest first; `before` an id."""
+    def items(self, line: str | None = None, limit: int = SHOWN) -> Sequence[Item]:
+        """The newest first."""
 
     def get(self, id_: str, /) -> Item | None:
         """None: not there, or not any more."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -15,11 +16,16 @@ SENTENCES = 5
 
 
 class Refusals:
-    """Used by the thread `http` alone."""
+    """Used by the thread `http` alone.
 
-    def __init__(self) -> None:
+    Args:
+        now_s: monotonic time, seconds.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
         self.count = 0
-        self._begin_s = time.monotonic() - PERIOD_S
+        self._begin_s = now_s() - PERIOD_S
         self._told = 0
         self._silent: Counter[str] = Counter()
 
@@ -40,7 +46,7 @@ class Refusals:
 
     def tell(self) -> None:
         """Say how many were counted when a period is over. To be called now and then."""
-        now_s = time.monotonic()
+        now_s = self._now_s()
         if now_s < self._begin_s + PERIOD_S:
             return
         if self._silent:

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import ROOT, Mosquitto
+from conftest import ROOT, Mosquitto, a_free_port
 from page_rig import Page, page
 from rig import Message, Subscriber, finish, images_line, start, write_config, write_images
 
@@ -102,9 +102,8 @@ def test_a_restart_does_not_begin_the_shift_anew(tmp_path: Path, mosquitto: Mosq
     assert json.loads((tmp_path / "shift.json").read_text())["this"]["line1"]["verdicts"]
 
 
-def test_a_port_that_is_taken_keeps_nobody_from_inspecting(
-    tmp_path: Path, mosquitto: Mosquitto, clip: Path, free_port: int
-) -> None:
+def test_a_port_that_is_taken_keeps_nobody_from_inspecting(tmp_path: Path, mosquitto: Mosquitto, clip: Path) -> None:
+    free_port = a_free_port()
     subscriber = Subscriber(mosquitto.port)
     with socket.create_server(("127.0.0.1", free_port)):
         process = start(

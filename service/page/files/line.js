@@ -29,6 +29,8 @@ export class Line {
 
   come(about, history) {
     this.about = about;
+    this.rate = about.per === "part" ? "Parts per minute" : "Decisions per minute";
+    tell(this.find(".throughput h3"), this.rate);
     this.points = history;
     this.drawCharts();
   }
@@ -123,7 +125,7 @@ export class Line {
   drawCharts() {
     const last = this.points[this.points.length - 1];
     draw(this.find(".throughput svg"), this.points, [{ name: "rate", of: (point) => point[4], filled: true }],
-      `Parts per minute in the last half hour${last ? `, now ${last[4]}` : ""}`);
+      `${this.rate} in the last half hour${last ? `, now ${last[4]}` : ""}`);
     draw(this.find(".latency svg"), this.points,
       [{ name: "p99", of: (point) => point[3] }, { name: "p50", of: (point) => point[2], filled: true }],
       `Milliseconds from capture to decision, median and p99${last && last[2] != null ? `, now ${last[2]} and ${last[3]}` : ""}`);
@@ -171,7 +173,7 @@ export class Line {
             this.came = Date.now();
             this.overlay();
             this.nothing();
-          } else if (answer.status !== 204) pause = AGAIN_MS;
+          } else pause = AGAIN_MS;
         } catch {
           pause = AGAIN_MS;
         }

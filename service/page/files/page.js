@@ -111,6 +111,7 @@ function connect() {
 
 // What is no longer true must not look as if it were.
 setInterval(() => {
+  if (document.hidden) return;
   const silent = Date.now() - heard;
   if (silent < SILENT_MS) return;
   document.body.classList.add("away");
@@ -122,4 +123,12 @@ setInterval(() => {
   if (events.readyState === EventSource.CLOSED) connect();
 }, 1000);
 
+// Who does not look costs the device nothing.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) events.close();
+  else {
+    heard = Date.now();
+    connect();
+  }
+});
 connect();
