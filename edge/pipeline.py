@@ -18,6 +18,7 @@ from edge.engine import Slot
 from edge.frame import Frame, Image
 from edge.preprocess import Preprocessor, Roi
 from edge.segmentation import MaskReader
+from edge.stills import About, Stills
 
 
 class Pipeline:
@@ -29,6 +30,7 @@ class Pipeline:
         clock: for the timestamps and latencies.
         roi: region of interest; the whole frame when None.
         min_area: of a model that draws masks: smaller regions are passed over; in place of what the bundle says.
+        stills: for pictures of what is rejected or in doubt, the decider's own; None when nobody wants them.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Pipeline:
         clock: Clock,
         roi: Roi | None = None,
         min_area: Mapping[str, Area] | None = None,
+        stills: Stills | None = None,
     ) -> None:
         self._slot = slot
         manifest = slot.engine.bundle.manifest
@@ -52,6 +55,7 @@ class Pipeline:
         self._decider = decider
         self._clock = clock
         self._roi = roi
+        self._stills = stills or Stills(About(), lambda: False)
         self._preprocess = self._masks.preprocess if self._masks else Preprocessor(manifest.input.spec, slot.input)
 
     def inspect(self, frame: Frame) -> list[Decision]:
@@ -61,14 +65,18 @@ class Pipeline:
             BadFrameError: this frame cannot be used.
             EngineError: the engine failed; `restore` it before the next frame.
         """
+        self._stills.frame = frame
         region = self._roi.view(frame.image) if self._roi else frame.image
         subject = self._decider.look(region, frame.captured_at_ns)
         if subject is not None:
             self._decider.take(self._evidence(frame, region, subject))
-        return self._decisions(frame.line, self._decider.rulings(), frame.captured_at_ns)
+        decisions = self._decisions(frame.line, self._decider.rulings(), frame.captured_at_ns)
+        self._stills.frame = None
+        return decisions
 
     def finish(self, line: str) -> list[Decision]:
         """The decisions on what is still in view when no frame follows."""
+        self._stills.frame = None
         return self._decisions(line, self._decider.finish(), None)
 
     def restore(self) -> None:
@@ -112,6 +120,8 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         decisions = []
         for ruling in rulings:
+            if ruling.verdict != "pass" and ruling.still is None and (still := self._stills.take()) is not None:
+                ruling = ruling._replace(still=still)  # noqa: PLW2901  # the frame at hand, which it is about or near to
             since_ns = captured_at_ns or (ruling.evidence.captured_at_ns if ruling.evidence else now_ns)
             decisions.append(Decision(line, ruling, now_ns, (now_ns - since_ns) / 1e6))
         return decisions

@@ -4,6 +4,7 @@ main                signals, systemd, heartbeat
 capture-LINE        files: source to mailbox
 inspect-LINE        live source or mailbox through the pipeline to `emit`
 publish             outbox
+evidence            pictures of rejects and reviews to the disk
 mqtt                the connection to the broker
 reload              while a new configuration is made ready
 embedded-broker     only with `mqtt.host: embedded`
@@ -21,14 +22,16 @@ from edge.decision import Trigger
 from edge.errors import PermanentError
 from edge.trigger import Triggers
 from service.announcer import HEARTBEAT_S, Announcer, topics_of
+from service.evidence.store import EvidenceSettings, EvidenceStore
 from service.line import Line
 from service.lines import LineMaker, Load, Managed
 from service.messages import trigger_id
 from service.mqtt import Incoming, MqttConnection, Will
 from service.orders import Orders
 from service.outbox import Outbox
-from service.page.tally import Tally
-from service.publisher import IN_FLIGHT, Publisher
+from service.page.node import Node
+from service.page.start import start_page, tally_for
+from service.publisher import IN_FLIGHT, Publisher, Retained
 from service.reload import Reload
 from service.sections import Settings
 from service.status import status_text
@@ -42,6 +45,8 @@ log = logging.getLogger(__name__)
 LINES_END_S = 5.0
 """For the frame at hand; a line that takes longer hangs."""
 DRAIN_S = 10.0
+EVIDENCE_S = 3.0
+"""For the last pictures; a disk that takes longer hangs."""
 FIRST_CONNECTION_S = 1.0
 TICK_S = 0.2
 
@@ -82,8 +87,10 @@ class Daemon:
         # Before the engines are loaded: who tries things out has the time to subscribe before the first message.
         self._stop_broker = _start_embedded_broker(settings)
         self._outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * 1024 * 1024)
-        self._publisher = Publisher(settings.node, self._outbox, clock, [line.name for line in settings.lines])
-        self._announcer = Announcer(settings.node, self._publisher, clock)
+        self._evidence = EvidenceStore(_evidence_settings(settings), clock, self._publish_picture, self._tell_states)
+        lines = [line.name for line in settings.lines]
+        self._publisher = Publisher(settings.node, self._outbox, clock, lines, self._evidence.offer)
+        self._announcer = Announcer(settings.node, self._publisher, self._evidence, clock)
         offline = self._announcer.status("offline", {line.name: line.topic for line in settings.lines})
         self._connection = MqttConnection(
             settings.mqtt,
@@ -92,10 +99,10 @@ class Daemon:
             IN_FLIGHT,
             self._publisher.wake,
         )
-        self._tally = _make_tally(settings, clock)
+        self._tally = tally_for(settings, clock)
         self._page: Server | None = None
         told = self._tally.count if self._tally else None
-        self._maker = LineMaker(self._publisher, clock, self._state_changed, load, told)
+        self._maker = LineMaker(self._publisher, self._evidence, clock, self._state_changed, load, on_decision=told)
         self._lines = self._maker.make(settings, orders.stop)
 
     def run(self) -> int:
@@ -115,6 +122,7 @@ class Daemon:
         for managed in self._managed:
             self._listen_to_triggers(managed)
         self._publisher.start(self._connection, lambda: self._announcer.births(self._managed), self._tell_states)
+        self._evidence.start()
         self._systemd.ready()
         # A broker that is there gets the very first decision in time; one that is not holds nothing up.
         self._connection.wait_for_the_first(FIRST_CONNECTION_S)
@@ -129,6 +137,7 @@ class Daemon:
                 self._page.stop()
             self._end_lines()
             left = self._publisher.stop(self._announcer.farewell(self._managed), DRAIN_S, patient=self._patient)
+            self._evidence.stop(EVIDENCE_S)
             self._stop_broker()
         failed = any(managed.line.failed for managed in self._managed) or self.hangs
         if left:
@@ -163,22 +172,20 @@ class Daemon:
         settings = self._lines.settings
         if settings.http is None or self._tally is None:
             return None
-        from service.page.node import Node  # noqa: PLC0415  # a web server takes time and memory: only when asked for
-        from service.page.server import Server  # noqa: PLC0415
-
-        node = Node(
-            settings,
-            lambda: self._managed,
-            self._tally,
-            self._publisher,
-            self._connection,
-            lambda: self._hang,
-            lambda: self._note,
-            self._clock,
+        return start_page(
+            settings.http,
+            Node(
+                settings,
+                lambda: self._managed,
+                self._tally,
+                self._publisher,
+                self._connection,
+                lambda: self._hang,
+                lambda: self._note,
+                self._clock,
+            ),
+            self._evidence,
         )
-        page = Server(settings.http, node, None, None)
-        page.start()
-        return page
 
     def _watch(self) -> None:
         """The main thread while the lines work: heartbeats to MQTT and to systemd."""
@@ -327,18 +334,27 @@ class Daemon:
         for managed in self._managed:
             self._announcer.state(managed)
 
+    def _publish_picture(self, line: str, picture: bytes) -> None:
+        """Called in the thread `evidence`."""
+        topic = next((m.section.topic for m in self._managed if m.line.name == line), None)
+        if topic is not None:
+            self._publisher.retain(Retained(f"{topic}/defects/image", picture, qos=0, content_type="image/jpeg"))
+
     def _state_changed(self, line: Line) -> None:
         for managed in self._every:
             if managed.line is line:
                 self._announcer.state(managed)
 
 
-def _make_tally(settings: Settings, clock: Clock) -> Tally | None:
-    """For the status page, None without one."""
-    if settings.http is None:
-        return None
-    path = Path(settings.outbox.path).with_name("shift.json")
-    return Tally(path, settings.http.shifts, clock.now_ns() / 1e9)
+def _evidence_settings(settings: Settings) -> EvidenceSettings:
+    section = settings.evidence
+    return EvidenceSettings(
+        settings.evidence_path,
+        section.max_mib * 1024 * 1024,
+        section.max_writes_per_hour,
+        section.quality,
+        section.publish,
+    )
 
 
 def _start_embedded_broker(settings: Settings) -> Callable[[], None]:

@@ -18,7 +18,9 @@ from edge.pipeline import Pipeline
 from edge.preprocess import Roi
 from edge.reference import Reference, read_reference
 from edge.sources import make_source
+from edge.stills import About, Stills
 from edge.trust import Trust
+from service.evidence.store import EvidenceStore
 from service.health import LineHealth
 from service.line import Line
 from service.line_settings import decide_settings, engine_settings, source_settings, trust_settings
@@ -58,6 +60,7 @@ class LineMaker:
 
     Args:
         publisher: takes their decisions.
+        evidence: keeps pictures of what they reject.
         clock: the time.
         on_change: called when the state of a line changes, from the line's own thread.
         load: what loads models.
@@ -67,12 +70,15 @@ class LineMaker:
     def __init__(
         self,
         publisher: Publisher,
+        evidence: EvidenceStore,
         clock: Clock,
         on_change: Callable[[Line], None],
         load: Load,
+        *,
         on_decision: Callable[[Decision], None] | None = None,
     ) -> None:
         self._publisher = publisher
+        self._evidence = evidence
         self._clock = clock
         self._on_change = on_change
         self._load = load
@@ -124,13 +130,15 @@ class LineMaker:
                 return running
         bundle = engine.bundle
         decide = decide_settings(section, bundle)
-        decider = make_decider(decide, bundle.manifest.pass_label, bundle.manifest.absent_label)
+        stills = self._stills(section, bundle)
+        decider = make_decider(decide, bundle.manifest.pass_label, bundle.manifest.absent_label, stills)
         pipeline = Pipeline(
             slot=engine.slot(),
             decider=decider,
             clock=self._clock,
             roi=Roi(*section.roi) if section.roi else None,
             min_area=decide.min_area,
+            stills=stills,
         )
         records = Path(settings.outbox.path).parent
         source = make_source(section.name, source_settings(section, records), self._clock)
@@ -146,6 +154,11 @@ class LineMaker:
             trigger_timeout_s=decide.timeout_s if decide.per == "trigger" else None,
         )
         return Managed(section, engine, line, taken_ns)
+
+    def _stills(self, section: LineSection, bundle: Bundle) -> Stills:
+        roi = Roi(*section.roi) if section.roi else None
+        about = About(bundle.labels, (roi.x, roi.y, roi.width, roi.height) if roi else None)
+        return Stills(about, lambda: self._evidence.wants(section.name))
 
     def _emit(self, section: LineSection, engine: Engine) -> Callable[[Decision], None]:
         bundle = engine.bundle

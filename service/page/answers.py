@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json
 
 from edge.errors import EdgeError
+from service.evidence.gallery import Gallery
 from service.page.device import LOOK_S, look
 from service.page.document import Document
-from service.page.gallery import SHOWN, Kept, shown
+from service.page.gallery import SHOWN, shown
 from service.page.live import Live
 from service.page.node import Node
 from service.page.pictures import Pictures
@@ -64,7 +65,7 @@ class Answers:
         *,
         document: Document,
         pictures: Pictures,
-        kept: Kept | None,
+        kept: Gallery | None,
         metrics: tuple[Callable[[], bytes], str] | None,
         pool: ThreadPoolExecutor,
     ) -> None:
@@ -150,8 +151,8 @@ class Answers:
         item = await self._in_pool(kept.get, request.match_info["id"])
         if item is None:
             raise web.HTTPGone(text="It is not kept any more.\n")
-        if asked.label is not None and asked.label not in item.decision["scores"]:
-            labels = ", ".join(item.decision["scores"])
+        if asked.label is not None and asked.label not in item.labels:
+            labels = ", ".join(item.labels)
             raise web.HTTPUnprocessableEntity(text=f"The model does not know this label: its labels are {labels}\n")
         try:
             return _json(shown(await self._in_pool(kept.relabel, item.id, asked.label)))
@@ -173,7 +174,7 @@ class Answers:
         render, content_type = self._metrics
         return web.Response(body=await self._in_pool(render), headers={"Content-Type": content_type})
 
-    def _those_kept(self) -> Kept:
+    def _those_kept(self) -> Gallery:
         if self._kept is None:
             raise web.HTTPGone(text="No evidence is kept.\n")
         return self._kept

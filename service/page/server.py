@@ -14,12 +14,12 @@ from aiohttp import web
 
 from edge.errors import EdgeError, PermanentError
 from service.announcer import HEARTBEAT_S
+from service.evidence.gallery import Gallery
 from service.http_section import HttpSection, address_of
 from service.page.answers import MOST_BYTES, Answers
 from service.page.charts import Charts
 from service.page.document import Document
 from service.page.door import ASKING_S, Door
-from service.page.gallery import Kept
 from service.page.guard import Guard, add_headers
 from service.page.node import Node
 from service.page.pace import Pace
@@ -51,7 +51,7 @@ class Server:
         self,
         section: HttpSection,
         node: Node,
-        kept: Kept | None,
+        kept: Gallery | None,
         metrics: tuple[Callable[[], bytes], str] | None,
     ) -> None:
         self._section = section

@@ -36,7 +36,7 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     assert packaged != text
     as_it_is = parse_settings(packaged, PACKAGED)
     assert [line.name for line in as_it_is.lines] == ["line1"]
-    common = {"node", "mqtt", "outbox", "engine"}
+    common = {"node", "mqtt", "outbox", "evidence", "engine"}
     assert as_it_is.model_dump(include=common) == Settings.model_construct().model_dump(include=common)
 
     # A comment that begins with a key shows a setting; without its "# " the file is valid and means the same.
@@ -55,8 +55,10 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     everything = parse_settings(examples.sub("", shown), PACKAGED)
     given = everything.model_dump()
     assert given["mqtt"].pop("port") == 1883
+    assert given["evidence"].pop("path") == str(as_it_is.evidence_path)
     expected = as_it_is.model_dump()
     expected["mqtt"].pop("port")
+    expected["evidence"].pop("path")
     assert given == expected
 
     mentioned = set(re.findall(r"\w+(?=:)", shown)) | {"timeout_s"}

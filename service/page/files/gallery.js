@@ -1,5 +1,5 @@
 // The rejects and reviews that are kept: small pictures, and one of them in full, with what it really is.
-import { boxes } from "./line.js";
+import { boxes, surroundings } from "./line.js";
 import * as words from "./words.js";
 import { element, icon, tell } from "./words.js";
 
@@ -80,9 +80,10 @@ function show(gallery, id) {
   image.src = `/evidence/${item.id}/picture.jpg`;
   image.alt = `Part ${item.part} of line ${item.line}: ${title(item)}`;
   const svg = find(".overlay");
-  svg.setAttribute("viewBox", `0 0 ${item.frame.width} ${item.frame.height}`);
-  find(".picture").style.aspectRatio = `${item.frame.width} / ${item.frame.height}`;
-  svg.replaceChildren(...boxes(item.regions));
+  const [width, height] = item.size;
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  find(".picture").style.aspectRatio = `${width} / ${height}`;
+  svg.replaceChildren(...surroundings(item.roi, item.size), ...boxes(item.regions));
   tell(find(".reason"), words.sentence(item.reason));
   const scores = Object.entries(item.scores).sort((a, b) => b[1] - a[1]);
   find(".scores").replaceChildren(...scores.slice(0, 8).map(([label, score]) => {
@@ -90,7 +91,7 @@ function show(gallery, id) {
     bar.style.width = `${score * 100}%`;
     return element("li", {}, element("bdi", {}, label), element("b", {}, words.percent(score, 1)), bar);
   }));
-  find(".choices").replaceChildren(...Object.keys(item.scores).map((label) => {
+  find(".choices").replaceChildren(...item.labels.map((label) => {
     const choice = element("input", { type: "radio", name: "label", value: label, required: "" });
     choice.checked = label === item.relabelled;
     return element("label", {}, choice, element("bdi", {}, label));

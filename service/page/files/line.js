@@ -142,11 +142,7 @@ export class Line {
     if (svg.dataset.shown === text) return;
     svg.dataset.shown = text;
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const [x, y, w, h] = this.about.roi ?? [0, 0, width, height];
-    svg.replaceChildren(
-      ...(this.about.roi ? [drawn("path", { class: "beside", d: `M0 0H${width}V${height}H0ZM${x} ${y}V${y + h}H${x + w}V${y}Z` }),
-        drawn("rect", { class: "roi", x, y, width: w, height: h })] : []),
-      ...boxes(regions));
+    svg.replaceChildren(...surroundings(this.about.roi, this.size), ...boxes(regions));
   }
 
   nothing() {
@@ -187,6 +183,14 @@ export class Line {
     this.gone = true;
     this.card.remove();
   }
+}
+
+// The region of interest, if there is one, and what lies beside it darker.
+export function surroundings(roi, [width, height]) {
+  if (!roi) return [];
+  const [x, y, w, h] = roi;
+  const outline = `M0 0H${width}V${height}H0ZM${x} ${y}V${y + h}H${x + w}V${y}Z`;
+  return [drawn("path", { class: "beside", d: outline }), drawn("rect", { class: "roi", x, y, width: w, height: h })];
 }
 
 export function boxes(regions) {
