@@ -14,6 +14,8 @@ from typing import Any
 from conftest import a_free_port
 from rig import Message, finish, start, write_config
 
+Headers = dict[str, str]
+
 
 @dataclass
 class Answer:
@@ -43,12 +45,11 @@ class Page:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def ask(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
-        """One request on a connection of its own; `Content_Type` stands for a header with a dash."""
+    def ask(self, path: str, method: str = "GET", body: bytes | None = None, headers: Headers | None = None) -> Answer:
+        """One request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, named)
+            connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             return Answer(response.status, dict(response.getheaders()), response.read())
         finally:
