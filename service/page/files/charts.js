@@ -1,7 +1,7 @@
 // Small charts of the last half hour: SVG, drawn anew when there is a new point.
 import { drawn, decimal } from "./words.js";
 
-const WIDTH = 300, HEIGHT = 84, TOP = 6, BOTTOM = 16;
+const WIDTH = 300, HEIGHT = 112, TOP = 6, BOTTOM = 16;
 const SPAN_MS = 30 * 60 * 1000;
 
 // `series`: for each curve its class and a function from a point to its value, or null where there is none.

@@ -56,9 +56,9 @@ export class Gallery {
     const button = element("button", { type: "button", "aria-label": `${title(item)}, ${words.moment(Date.parse(item.at))}` },
       image,
       element("span", { class: `badge ${item.verdict}` }, icon(item.verdict), words.VERDICTS[item.verdict]),
-      element("span", { class: "what" }, item.relabelled == null ? null : icon("person"), element("bdi", {}, label),
-        item.relabelled == null ? element("b", {}, words.percent(item.score)) : null),
-      element("time", { datetime: item.at }, words.timeWithSeconds(Date.parse(item.at))));
+      element("span", { class: "what" }, item.relabelled == null ? null : icon("person"), element("bdi", {}, label)),
+      element("span", { class: "when" }, item.relabelled == null ? element("b", {}, words.percent(item.score)) : "a person",
+        element("time", { datetime: item.at }, words.timeWithSeconds(Date.parse(item.at)))));
     button.addEventListener("click", () => show(this, item.id));
     return element("li", { "data-shown": key, "data-id": item.id }, button);
   }

@@ -66,7 +66,6 @@ function tellNode({ node, shift, now_ms, broker, outbox, note, device, lines: st
 }
 
 function tellDevice({ device, outbox, broker, version }) {
-  const engines = [...lines.values()].map(({ name, about }) => ({ name, about }));
   const shown = [];
   if (device.model) shown.push(["Device", device.model]);
   if (device.temperature_c != null) shown.push(["Temperature", device.temperature ?? `${device.temperature_c} °C`]);
@@ -80,18 +79,21 @@ function tellDevice({ device, outbox, broker, version }) {
   if (device.cores) shown.push(["Processor", `load ${words.decimal(device.load, 2)} of ${device.cores} cores`]);
   shown.push(["Broker", `${broker.where}: ${broker.connected ? "connected" : broker.problem || "away"}`]);
   shown.push(["Outbox", outbox.problem || (outbox.waiting ? `${words.count(outbox.waiting)} decisions wait` : "everything is delivered")]);
-  for (const { name, about } of engines) {
-    const line = engines.length > 1 ? ` of ${name}` : "";
-    shown.push([`Model${line}`, `${about.model}, as ${about.engine}`]);
-    const { tuned } = about;
-    shown.push([`Tuning${line}`, tuned
-      ? `${tuned.plan}: ${words.milliseconds(tuned.p50_ms)}, ${words.decimal(tuned.fps, 0)} inferences/s`
-      : "not tuned: edgecls tune finds the quickest engine"]);
-  }
+  shown.push(...ofLines("Model", ({ model, engine }) => `${model}, as ${engine}`));
+  shown.push(...ofLines("Tuning", ({ tuned }) => (tuned
+    ? `${tuned.plan}: ${words.milliseconds(tuned.p50_ms)}, ${words.decimal(tuned.fps, 0)} inferences/s`
+    : "not tuned: edgecls tune finds the quickest engine")));
   shown.push(["Version", `edgecls ${version}${device.up_s ? `, device up for ${words.span(device.up_s * 1000)}` : ""}`]);
   list(find("#device-facts"), shown, ([name, value]) =>
-    element("div", {}, element("dt", {}, name), element("dd", {}, words.sentence(value))));
+    element("div", {}, element("dt", {}, name), element("dd", {}, value)));
   find("#device").hidden = false;
+}
+
+// What is the same for several lines is told once.
+function ofLines(name, tell) {
+  const told = new Map();
+  for (const line of lines.values()) told.set(tell(line.about), [...(told.get(tell(line.about)) ?? []), line.name]);
+  return [...told].map(([text, names]) => [told.size > 1 ? `${name} of ${names.join(", ")}` : name, text]);
 }
 
 function list(where, entries, make) {
