@@ -30,7 +30,7 @@ from service.mqtt import Incoming, MqttConnection, Will
 from service.orders import Orders
 from service.outbox import Outbox
 from service.page.node import Node
-from service.page.start import start_page, tally_for
+from service.page.start import shift_for, start_page
 from service.publisher import IN_FLIGHT, Publisher, Retained
 from service.reload import Reload
 from service.sections import Settings
@@ -99,9 +99,9 @@ class Daemon:
             IN_FLIGHT,
             self._publisher.wake,
         )
-        self._tally = tally_for(settings, clock)
+        self._shift = shift_for(settings, clock)
         self._page: Server | None = None
-        told = self._tally.count if self._tally else None
+        told = self._shift.count if self._shift else None
         self._maker = LineMaker(self._publisher, self._evidence, clock, self._state_changed, load, on_decision=told)
         self._lines = self._maker.make(settings, orders.stop)
 
@@ -170,14 +170,14 @@ class Daemon:
     def _start_page(self) -> "Server | None":
         """When the lines are at work already: inspection does not wait for it."""
         settings = self._lines.settings
-        if settings.http is None or self._tally is None:
+        if settings.http is None or self._shift is None:
             return None
         return start_page(
             settings.http,
             Node(
                 settings,
                 lambda: self._managed,
-                self._tally,
+                self._shift,
                 self._publisher,
                 self._connection,
                 lambda: self._hang,

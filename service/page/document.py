@@ -12,7 +12,7 @@ from service.messages import region_json
 from service.page.charts import Charts
 from service.page.device import Look
 from service.page.node import Node
-from service.page.tally import Counted
+from service.page.shift import Counted
 
 Json = dict[str, Any]
 
@@ -57,7 +57,7 @@ class Document:
             "node": node.settings.node,
             "version": self._version,
             "now_ms": now_ns // 1_000_000,
-            "shift": {"since_ms": round(node.tally.since_s * 1e3), "until_ms": round(node.tally.until_s * 1e3)},
+            "shift": {"since_ms": round(node.shift.since_s * 1e3), "until_ms": round(node.shift.until_s * 1e3)},
             "lines": told,
             "broker": {
                 "where": node.connection.where,
@@ -72,7 +72,7 @@ class Document:
     def _line(self, managed: Managed, now_ns: int) -> Json:
         line, hang = managed.line, managed.line.hang
         status, counts = line.status, line.counts
-        shift, before = self._node.tally.of(line.name, now_ns / 1e9)
+        shift, before = self._node.shift.of(line.name, now_ns / 1e9)
         rate = self._rates[managed]
         points = self._charts.of(line.name)
         return {
@@ -91,7 +91,7 @@ class Document:
             "fps": round(rate.fps(counts.frames, self._node.clock.monotonic_ns()), 1),
             "latency_ms": managed.health.last_latency_ms,
             "point": points[-1] if points else None,
-            "last": _decision(self._node.tally.last(line.name)),
+            "last": _decision(self._node.shift.last(line.name)),
         }
 
     def _about(self, managed: Managed) -> Json:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from edge.clock import Clock
 from service.lines import Managed
 from service.mqtt import MqttConnection
-from service.page.tally import Tally
+from service.page.shift import Shift
 from service.publisher import Publisher
 from service.sections import Settings
 
@@ -18,7 +18,7 @@ class Node:
     Attributes:
         settings: with which the daemon was started.
         lines: those that there are to be, now.
-        tally: what they decided.
+        shift: what they decided in it.
         publisher: what waits for the broker.
         connection: to the broker.
         hang: which threads hang, one sentence; empty when all is well.
@@ -28,7 +28,7 @@ class Node:
 
     settings: Settings
     lines: Callable[[], tuple[Managed, ...]]
-    tally: Tally
+    shift: Shift
     publisher: Publisher
     connection: MqttConnection
     hang: Callable[[], str]

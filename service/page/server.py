@@ -142,7 +142,7 @@ class Server:
             for task in tasks:
                 task.cancel()
             await runner.cleanup()
-            self._node.tally.save()
+            self._node.shift.save()
 
     async def _listen(self) -> socket.socket | None:
         """The socket; None when it is time to end."""
@@ -173,7 +173,7 @@ class Server:
             await asyncio.sleep(HEARTBEAT_S)
             if loop.time() >= save_s:
                 save_s = loop.time() + SAVE_S
-                await loop.run_in_executor(self._disk, self._node.tally.save)
+                await loop.run_in_executor(self._disk, self._node.shift.save)
 
     def _has_none(self, problem: str) -> None:
         if problem != self.problem:

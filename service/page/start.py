@@ -7,19 +7,19 @@ from edge.clock import Clock
 from service.evidence.store import EvidenceStore
 from service.http_section import HttpSection
 from service.page.node import Node
-from service.page.tally import Tally
+from service.page.shift import Shift
 from service.sections import Settings
 
 if TYPE_CHECKING:
     from service.page.server import Server
 
 
-def tally_for(settings: Settings, clock: Clock) -> Tally | None:
+def shift_for(settings: Settings, clock: Clock) -> Shift | None:
     """What counts the shift, beside the outbox; None when nobody is to see it."""
     if settings.http is None:
         return None
     path = Path(settings.outbox.path).with_name("shift.json")
-    return Tally(path, settings.http.shifts, clock.now_ns() / 1e9)
+    return Shift(path, settings.http.shifts, clock.now_ns() / 1e9)
 
 
 def start_page(section: HttpSection, node: Node, evidence: EvidenceStore) -> "Server":

@@ -13,7 +13,7 @@ from edge.decision import Decision, Evidence, Ruling, Verdict
 from edge.frame import Frame
 from service.glimpse import LONGEST, Glimpse, Sight
 from service.page.refusals import SENTENCES, Refusals
-from service.page.tally import Tally, shift_of
+from service.page.shift import Shift, shift_of
 
 SHIFTS = ["14:00", "06:00", "22:00"]
 HOUR_S = 3600
@@ -56,8 +56,8 @@ def decision(when_s: float, verdict: Verdict = "reject", label: str = "scratch",
 
 def test_decisions_are_counted_by_shift_and_kept(tmp_path: Path) -> None:
     path, now_s = tmp_path / "shift.json", at("2026-11-22 13:58")
-    tally = Tally(path, SHIFTS, now_s)
-    tally.save()
+    shift = Shift(path, SHIFTS, now_s)
+    shift.save()
     assert not path.exists()  # there is nothing to keep
     for verdict, label in (
         ("reject", "Kratzer"),
@@ -66,37 +66,37 @@ def test_decisions_are_counted_by_shift_and_kept(tmp_path: Path) -> None:
         ("review", "ok"),
         ("pass", "ok"),
     ):
-        tally.count(decision(now_s, verdict, label))  # type: ignore[arg-type]
-    this, before = tally.of("line1", now_s)
+        shift.count(decision(now_s, verdict, label))  # type: ignore[arg-type]
+    this, before = shift.of("line1", now_s)
     assert this.verdicts == {"reject": 3, "review": 1, "pass": 1}
     assert this.defects.most_common() == [("划痕", 2), ("Kratzer", 1)]
     assert before.verdicts == {}
-    tally.save()
-    again = Tally(path, SHIFTS, now_s + 60)
+    shift.save()
+    again = Shift(path, SHIFTS, now_s + 60)
     assert again.of("line1", now_s + 60)[0] == this
     again.count(decision(now_s + 180))  # the next shift
     assert [counted.verdicts["reject"] for counted in again.of("line1", now_s + 180)] == [1, 3]
     later = now_s + 16 * HOUR_S
     assert [counted.verdicts["reject"] for counted in again.of("line1", later)] == [0, 0]
-    assert Tally(path, SHIFTS, now_s + 180).of("line1", now_s + 180)[1] == this  # restarted after the change of shifts
+    assert Shift(path, SHIFTS, now_s + 180).of("line1", now_s + 180)[1] == this  # restarted after the change of shifts
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "edgecls/shift/1"}', '{"schema": 1, "since_s": {}}'])
 def test_a_damaged_file_begins_the_shift_anew(text: str, tmp_path: Path) -> None:
     path = tmp_path / "shift.json"
     path.write_text(text)
-    assert Tally(path, SHIFTS, time.time()).of("line1", time.time())[0].verdicts == {}
+    assert Shift(path, SHIFTS, time.time()).of("line1", time.time())[0].verdicts == {}
 
 
 def test_a_disk_that_takes_nothing_is_lived_with(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "none/shift.json"
-    tally = Tally(path, SHIFTS, time.time())
-    tally.count(decision(time.time()))
-    tally.save()
-    tally.save()
+    shift = Shift(path, SHIFTS, time.time())
+    shift.count(decision(time.time()))
+    shift.save()
+    shift.save()
     assert caplog.text.count("cannot be written") == 1
     path.parent.mkdir()
-    tally.save()
+    shift.save()
     assert path.exists()
 
 

@@ -48,7 +48,7 @@ def shift_of(now_s: float, begins: Sequence[str]) -> tuple[float, float]:
     return max(mark for mark in marks if mark <= now_s), min(mark for mark in marks if mark > now_s)
 
 
-class Tally:
+class Shift:
     """Counts the decisions of all lines. `count` is called by the inspecting threads, the rest by others.
 
     It is kept in a file, so that a restart does not begin the shift anew.
