@@ -12,18 +12,21 @@ embedded-broker     only with `mqtt.host: embedded`
 
 import logging
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 from edge.backends import load_backend
 from edge.clock import Clock
 from edge.decision import Trigger
 from edge.errors import PermanentError
+from edge.stills import Still
 from edge.trigger import Triggers
 from service.announcer import HEARTBEAT_S, Announcer, topics_of
 from service.evidence.store import EvidenceSettings, EvidenceStore
 from service.line import Line
 from service.lines import LineMaker, Load, Managed
-from service.messages import trigger_id
+from service.log import log_decision, tell_what_was_left_out
+from service.messages import Json, trigger_id
 from service.mqtt import Incoming, MqttConnection, Will
 from service.orders import Orders
 from service.outbox import Outbox
@@ -32,6 +35,7 @@ from service.reload import Reload
 from service.sections import Settings
 from service.status import status_text
 from service.systemd import Systemd
+from service.view import View
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +86,7 @@ class Daemon:
         self._outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * 1024 * 1024)
         self._evidence = EvidenceStore(_evidence_settings(settings), clock, self._publish_picture, self._tell_states)
         lines = [line.name for line in settings.lines]
-        self._publisher = Publisher(settings.node, self._outbox, clock, lines, self._evidence.offer)
+        self._publisher = Publisher(settings.node, self._outbox, clock, lines, self._decided)
         self._announcer = Announcer(settings.node, self._publisher, self._evidence, clock)
         offline = self._announcer.status("offline", {line.name: line.topic for line in settings.lines})
         self._connection = MqttConnection(
@@ -143,6 +147,19 @@ class Daemon:
         return preparing or any(managed.line.is_alive for managed in self._every)
 
     @property
+    def view(self) -> View:
+        """What there is to look at."""
+        return View(
+            self._lines.settings.node,
+            version("edgecls"),
+            lambda: self._managed,
+            self._publisher,
+            self._connection,
+            self._evidence,
+            Path(self._lines.settings.outbox.path),
+        )
+
+    @property
     def _managed(self) -> tuple[Managed, ...]:
         """The lines that there are to be."""
         return self._lines.managed
@@ -164,6 +181,7 @@ class Daemon:
                 next_beat_ns = now_ns + HEARTBEAT_S * 1_000_000_000
                 for managed in self._managed:
                     self._announcer.heartbeat(managed)
+                tell_what_was_left_out()
             self._feed_the_watchdog()
             self._tell_systemd(beats)
             self._answer_triggers()
@@ -297,6 +315,11 @@ class Daemon:
     def _tell_states(self) -> None:
         for managed in self._managed:
             self._announcer.state(managed)
+
+    def _decided(self, message: Json, still: Still | None) -> None:
+        """Called in the thread `publish`."""
+        log_decision(message)
+        self._evidence.offer(message, still)
 
     def _publish_picture(self, line: str, picture: bytes) -> None:
         """Called in the thread `evidence`."""

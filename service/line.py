@@ -5,17 +5,15 @@ A line stands on its own: whatever happens to its source or its frames ends here
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-import numpy as np
-
 from edge.clock import Clock
-from edge.decision import Decision, Ruling, Trigger, Verdict
+from edge.decision import Decision, Ruling, Trigger
 from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError, TemporaryError
 from edge.frame import Frame, Image
+from edge.histogram import Stages
 from edge.pipeline import Pipeline
 from edge.sources import Source
 from edge.sources.mailbox import Mailbox
@@ -23,6 +21,7 @@ from edge.trigger import Triggers
 from edge.trust import TRUST_ALL, Doubt, Trust
 from service.activity import Activity, Hang
 from service.messages import Counts, LineState
+from service.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,6 @@ SOURCE_HANGS_S = 120.0
 """Cameras and networks have time-outs of their own, some of them long."""
 LOADING_HANGS_S = 180.0
 """As long as systemd gives the start, which is mostly loading too."""
-LATENCIES_KEPT = 4096
 FRAME_NS = 33_333_333
 
 
@@ -94,18 +92,13 @@ class Line:
         self._clock = clock
         self._trust = trust or Trust(TRUST_ALL, live=False)
         self._withhold = withhold
-        self._withheld = 0
+        self.tally = Tally()
         self.triggers = Triggers(trigger_timeout_s, clock, self._answer) if trigger_timeout_s is not None else None
         self._stop = threading.Event()
-        self._frames = 0
-        self._bad_frames = 0
-        self._verdicts: dict[Verdict, int] = {"pass": 0, "reject": 0, "review": 0}
-        self._counting = threading.Lock()
         # A picture that is taken because somebody asks must not have been read before: no mailbox then.
         on_demand = self.triggers is not None and source.on_demand
         self._mailbox = Mailbox() if source.ahead and not on_demand else None
         self._image: Image | None = None
-        self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
         self.status = Status("waiting", "starting", clock.now_ns())
         self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
@@ -144,43 +137,29 @@ class Line:
     @property
     def counts(self) -> Counts:
         """What it has counted so far."""
-        with self._counting:
-            passes, rejects, reviews = (self._verdicts[verdict] for verdict in ("pass", "reject", "review"))
-        return Counts(
-            frames=self._frames,
-            bad_frames=self._bad_frames,
-            dropped=self._source.dropped,
-            decisions=passes + rejects + reviews,
-            passes=passes,
-            rejects=rejects,
-            reviews=reviews,
-            withheld=self._withheld,
-        )
+        return self.tally.counts(self._source.dropped)
+
+    @property
+    def stages(self) -> Stages:
+        """How long each stage takes of its frames."""
+        return self._pipeline.stages
 
     @property
     def doubts(self) -> tuple[Doubt, ...]:
         """Why what it sees cannot be trusted; empty when it can."""
         return self._trust.doubts
 
-    def take_latencies(self) -> dict[str, float | None]:
-        """p50, p95 and p99 in milliseconds of the decisions since the last call, None without any."""
-        values = [self._latencies_ms.popleft() for _ in range(len(self._latencies_ms))]
-        if not values:
-            return {"p50": None, "p95": None, "p99": None}
-        p50, p95, p99 = np.percentile(values, (50, 95, 99))
-        return {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3)}
-
     def _run(self) -> None:
         retry_s = RETRY_S[0]
         while not self._stop.is_set():
-            seen = self._frames
+            seen = self.tally.frames
             try:
                 self._inspect_source()
             except PermanentError as error:
                 self._fail(error)
             except EdgeError as error:
                 # A source that worked for a while starts with the shortest pause again.
-                retry_s = RETRY_S[0] if self._frames > seen else min(retry_s * 2, RETRY_S[1])
+                retry_s = RETRY_S[0] if self.tally.frames > seen else min(retry_s * 2, RETRY_S[1])
                 self._become("fault", str(error))
                 self._inspecting.rests()
                 self._stop.wait(retry_s)
@@ -217,7 +196,7 @@ class Line:
             try:
                 frame = self._source.read(self._image)
             except SourceError as error:
-                self._become("waiting", str(error))
+                self._lose(str(error))
             except TimeoutError:
                 continue
             else:
@@ -275,10 +254,10 @@ class Line:
             try:
                 frame = mailbox.take(FRAME_TIMEOUT_S)
             except SourceError as error:
-                self._become("waiting", str(error))
+                self._lose(str(error))
                 continue
             except TimeoutError:
-                self._become("waiting", f"the source has delivered no frame for {FRAME_TIMEOUT_S:g} s")
+                self._lose(f"the source has delivered no frame for {FRAME_TIMEOUT_S:g} s")
                 continue
             if frame is None:
                 return None
@@ -300,7 +279,7 @@ class Line:
                 self._inspect(frame)
             except BadFrameError as error:
                 log.warning("line %s: %s", self.name, error)
-                self._bad_frames += 1
+                self.tally.bad_frames += 1
         for decision in self._doubted(self._pipeline.finish(self.name)):
             self._tell(decision)
         self._become("waiting", "stopped" if self._stop.is_set() else "the source has ended")
@@ -312,7 +291,7 @@ class Line:
             frame = replace(frame, doubt=self._trust.why)
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
         decisions = self._look_at(frame) if wanted else []
-        self._frames += 1
+        self.tally.frames += 1
         self._become_as_trusted()
         for decision in self._doubted(decisions):
             if self.triggers is None:
@@ -324,7 +303,7 @@ class Line:
 
     def _now_ns(self) -> int:
         """For `Trust`. Files that come as fast as they are inspected have no time: 30 frames count for a second."""
-        return self._frames * FRAME_NS if self._source.on_demand else self._clock.monotonic_ns()
+        return self.tally.frames * FRAME_NS if self._source.on_demand else self._clock.monotonic_ns()
 
     def _become_as_trusted(self) -> None:
         self._become("blind" if self._trust.doubts else "inspecting", self._trust.why)
@@ -334,7 +313,7 @@ class Line:
         if not self._trust.doubts or not decisions:
             return decisions
         if self._withhold and self.triggers is None:
-            self._withheld += len(decisions)
+            self.tally.withheld += len(decisions)
             return []
         why = self._trust.why
         return [d._replace(ruling=d.ruling._replace(verdict="review", reason=why)) for d in decisions]
@@ -376,11 +355,13 @@ class Line:
 
     def _tell(self, decision: Decision) -> None:
         """Count a decision and hand it over. Called by the inspecting thread, and for time-outs by others."""
-        with self._counting:
-            if decision.total_ms is not None:
-                self._latencies_ms.append(decision.total_ms)
-            self._verdicts[decision.ruling.verdict] += 1
+        self.tally.count(decision)
         self._emit(decision)
+
+    def _lose(self, why: str) -> None:
+        """There are no frames."""
+        self.tally.source_losses += self.status.state in ("inspecting", "blind")
+        self._become("waiting", why)
 
     def _become(self, state: LineState, reason: str) -> None:
         if (state, reason) == (self.status.state, self.status.reason):

@@ -127,6 +127,7 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
             "tls": tls,
         },
         "outbox": {"path": f"{etc}/var/outbox.db", "max_mib": 128},
+        "evidence": {"path": None, "max_mib": 64, "max_writes_per_hour": 600, "quality": 90, "publish": False},
         "model": f"{etc}/bundle",
         "engine": {
             "backend": "openvino",
