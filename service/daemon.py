@@ -227,10 +227,11 @@ class Daemon:
     def _tell_systemd(self, beats: bool) -> None:
         """At once when something else happens, and with the heartbeat: figures change all the time."""
         states = [(m.line.name, m.line.status, m.line.hang is None) for m in self._managed]
-        shown = (states, self._connection.connected, self._publisher.problem, self._note)
+        note = "; ".join(text for text in (self._evidence.problem, self._note) if text)
+        shown = (states, self._connection.connected, self._publisher.problem, note)
         if beats or shown != self._shown:
             self._shown = shown
-            self._systemd.status(status_text(self._managed, self._connection, self._publisher, self._note))
+            self._systemd.status(status_text(self._managed, self._connection, self._publisher, note))
 
     def _step_reload(self) -> None:
         """One step: a reload must not keep the main thread from what others wait for."""

@@ -222,9 +222,9 @@ class Ring:
                 lines[item_id] = file.parent.name
         self._entries = {}
         for position, item_id in enumerate(sorted(sizes, reverse=True)):
-            size, line = sizes[item_id], lines[item_id]
-            if size.keys() == {"jpg", "json"} and (position >= RECENT or self._is_whole(line, item_id, size["jpg"])):
-                self._entries[item_id] = Entry(line, room_of(*size.values()))
+            both, line = sizes[item_id], lines[item_id]
+            if both.keys() == {"jpg", "json"} and (position >= RECENT or self._is_whole(line, item_id, both["jpg"])):
+                self._entries[item_id] = Entry(line, room_of(*both.values()))
             else:
                 removed += 1
                 self._remove(line, item_id)

@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from edge.histogram import Histogram
-from service.metrics.families import FAMILIES
+from service.metrics.families import FAMILIES, Family
 from service.metrics.samples import cumulative, samples
 from service.view import View
 
@@ -37,15 +37,24 @@ class _Daemon(Collector):
         self._view = view
 
     def collect(self) -> Iterator[Metric]:
-        families: dict[str, Metric] = {}
-        kinds = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
-        for family in FAMILIES:
-            families[family.name] = kinds[family.kind](family.name, family.help, labels=family.labels)
+        families = {family.name: _made(family) for family in FAMILIES}
         for name, labels, value in samples(self._view):
             metric = families[name]
             if isinstance(value, Histogram):
+                assert isinstance(metric, HistogramMetricFamily)  # noqa: S101  # as FAMILIES has it
                 metric.add_metric(labels, *cumulative(value))
             else:
+                assert not isinstance(metric, HistogramMetricFamily)  # noqa: S101  # as FAMILIES has it
                 metric.add_metric(labels, float(value))
         # Of what this device has not, such as the sensors of another, nothing is said.
         yield from (metric for metric in families.values() if metric.samples)
+
+
+def _made(family: Family) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
+    match family.kind:
+        case "counter":
+            return CounterMetricFamily(family.name, family.help, labels=family.labels)
+        case "gauge":
+            return GaugeMetricFamily(family.name, family.help, labels=family.labels)
+        case "histogram":
+            return HistogramMetricFamily(family.name, family.help, labels=family.labels)
