@@ -44,7 +44,7 @@ class Announcer:
             line=managed.line.name,
             now_ns=self._clock.now_ns(),
             fps=managed.health.fps(counts.frames, self._clock.monotonic_ns()),
-            latency_ms=managed.line.tally.take_latencies(),
+            latency_ms=managed.line.take_latencies(),
             dropped=counts.dropped,
             queue=self._publisher.backlog,
             temperature=temperature_c(),

@@ -1,4 +1,4 @@
-"""A line at work: the threads `inspect-LINE` and `capture-LINE`, and what it says of itself.
+"""A line at work: the thread `inspect-LINE`, and what it says of itself.
 
 A line stands on its own: whatever happens to its source or its frames ends here and touches no other line.
 """
@@ -11,28 +11,25 @@ from itertools import chain
 
 from edge.clock import Clock
 from edge.decision import Decision, Ruling, Trigger
-from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError, TemporaryError
-from edge.frame import Frame, Image
+from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError
+from edge.frame import Frame
 from edge.histogram import Stages
 from edge.pipeline import Pipeline
 from edge.sources import Source
-from edge.sources.mailbox import Mailbox
 from edge.trigger import Triggers
 from edge.trust import TRUST_ALL, Doubt, Trust
 from service.activity import Activity, Hang
+from service.frames import Frames
 from service.messages import Counts, LineState
 from service.tally import Tally
 
 log = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 30.0)
-FRAME_TIMEOUT_S = 5.0
 ENGINE_HELD_S = 30.0
 """An engine that works for so long is loaded again at once when it fails, and not after a pause."""
 TRIGGER_POLL_S = 0.2
 INSPECTION_HANGS_S = 30.0
-SOURCE_HANGS_S = 120.0
-"""Cameras and networks have time-outs of their own, some of them long."""
 LOADING_HANGS_S = 180.0
 """As long as systemd gives the start, which is mostly loading too."""
 FRAME_NS = 33_333_333
@@ -92,18 +89,23 @@ class Line:
         self._clock = clock
         self._trust = trust or Trust(TRUST_ALL, live=False)
         self._withhold = withhold
-        self.tally = Tally()
         self.triggers = Triggers(trigger_timeout_s, clock, self._answer) if trigger_timeout_s is not None else None
         self._stop = threading.Event()
-        # A picture that is taken because somebody asks must not have been read before: no mailbox then.
-        on_demand = self.triggers is not None and source.on_demand
-        self._mailbox = Mailbox() if source.ahead and not on_demand else None
-        self._image: Image | None = None
+        self.tally = Tally()
+        self._inspecting = Activity(clock)
+        self._frames = Frames(
+            name,
+            source,
+            # A picture that is taken because somebody asks must not have been read before.
+            ahead=source.ahead and not (self.triggers is not None and source.on_demand),
+            clock=clock,
+            stop=self._stop,
+            inspecting=self._inspecting,
+            missing=self._lose,
+        )
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
         self.status = Status("waiting", "starting", clock.now_ns())
         self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
-        self._inspecting = Activity(clock)
-        self._capturing = Activity(clock)
         self.failed = False
         """It ended because something must be mended first."""
 
@@ -132,7 +134,7 @@ class Line:
     @property
     def hang(self) -> Hang | None:
         """What one of its threads does for longer than it may; None as long as all is well, and after the end."""
-        return (self._capturing.hang or self._inspecting.hang) if self.is_alive else None
+        return (self._frames.hang or self._inspecting.hang) if self.is_alive else None
 
     @property
     def counts(self) -> Counts:
@@ -149,12 +151,17 @@ class Line:
         """Why what it sees cannot be trusted; empty when it can."""
         return self._trust.doubts
 
+    def take_latencies(self) -> dict[str, float | None]:
+        """p50, p95 and p99 in milliseconds of the decisions since the last call, None without any."""
+        return self.tally.take_latencies()
+
     def _run(self) -> None:
         retry_s = RETRY_S[0]
         while not self._stop.is_set():
             seen = self.tally.frames
             try:
-                self._inspect_source()
+                with self._frames.opened():
+                    self._inspect_all()
             except PermanentError as error:
                 self._fail(error)
             except EdgeError as error:
@@ -173,99 +180,7 @@ class Line:
         self.failed = True
         self._become("fault", str(error))
 
-    def _inspect_source(self) -> None:
-        """From open to close, or to the end of the source.
-
-        Raises:
-            EdgeError: the source or the engine failed.
-        """
-        self._inspecting.does("opening the source", SOURCE_HANGS_S)
-        self._source.open()
-        try:
-            if self._mailbox is None:
-                self._inspect_all(self._read)
-            else:
-                self._inspect_captured(self._mailbox)
-        finally:
-            self._inspecting.does("closing the source", SOURCE_HANGS_S)
-            self._source.close()
-
-    def _read(self) -> Frame | None:
-        while not self._stop.is_set():
-            self._inspecting.does("reading a frame", SOURCE_HANGS_S)
-            try:
-                frame = self._source.read(self._image)
-            except SourceError as error:
-                self._lose(str(error))
-            except TimeoutError:
-                continue
-            else:
-                self._image = frame.image if frame else None
-                return frame
-        return None
-
-    def _inspect_captured(self, mailbox: Mailbox) -> None:
-        mailbox.open()
-        capture = threading.Thread(target=self._capture, args=(mailbox,), name=f"capture-{self.name}")
-        capture.start()
-        try:
-            self._inspect_all(lambda: self._take(mailbox))
-        finally:
-            mailbox.close()
-            self._inspecting.rests()  # a read that does not end is the other thread's
-            capture.join()
-
-    def _capture(self, mailbox: Mailbox) -> None:
-        try:
-            self._read_into(mailbox)
-        finally:
-            self._capturing.rests()
-
-    def _read_into(self, mailbox: Mailbox) -> None:
-        while self._room_in(mailbox):
-            try:
-                frame = self._source.read(mailbox.buffer())
-            except (BadFrameError, SourceError) as error:
-                mailbox.fail(error)
-                continue
-            except TimeoutError:
-                continue
-            except EdgeError as error:
-                mailbox.fail(error)
-                return
-            except Exception as error:
-                log.exception("line %s: the source failed in an unknown way, please report it", self.name)
-                mailbox.fail(TemporaryError(f"the source failed ({error}): see the log"))
-                return
-            if frame is None:
-                mailbox.end()
-                return
-            mailbox.put(frame)
-
-    def _room_in(self, mailbox: Mailbox) -> bool:
-        self._capturing.rests()  # it waits for the inspecting thread, however long that takes
-        there_is = mailbox.room()
-        self._capturing.does("reading a frame", SOURCE_HANGS_S)
-        return there_is
-
-    def _take(self, mailbox: Mailbox) -> Frame | None:
-        while not self._stop.is_set():
-            self._inspecting.does("waiting for a frame", INSPECTION_HANGS_S)  # it looks up every few seconds
-            try:
-                frame = mailbox.take(FRAME_TIMEOUT_S)
-            except SourceError as error:
-                self._lose(str(error))
-                continue
-            except TimeoutError:
-                self._lose(f"the source has delivered no frame for {FRAME_TIMEOUT_S:g} s")
-                continue
-            if frame is None:
-                return None
-            # A file's frame has waited for us, not we for it: its time begins now.
-            return Frame(frame.line, frame.seq, frame.image, self._clock.now_ns(), frame.file)
-        return None
-
-    def _inspect_all(self, read: Callable[[], Frame | None]) -> None:
+    def _inspect_all(self) -> None:
         while not self._stop.is_set():
             if self.triggers is not None and self._source.on_demand:
                 self._inspecting.does("waiting for a trigger", INSPECTION_HANGS_S)
@@ -273,7 +188,7 @@ class Line:
                     self._become_as_trusted()  # a frame is taken when somebody asks for it
                     continue
             try:
-                frame = read()
+                frame = self._frames.next()
                 if frame is None:
                     break
                 self._inspect(frame)

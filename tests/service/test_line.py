@@ -158,6 +158,6 @@ def test_a_source_that_hangs_is_noticed_by_its_line(pipeline: Pipeline) -> None:
 
 def test_latencies_are_told_once(pipeline: Pipeline) -> None:
     line, _, _ = work(ScriptedSource([None] * 5), pipeline)
-    figures = line.tally.take_latencies()
+    figures = line.take_latencies()
     assert figures["p50"] is not None
-    assert line.tally.take_latencies() == {"p50": None, "p95": None, "p99": None}
+    assert line.take_latencies() == {"p50": None, "p95": None, "p99": None}

@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT
 from mistakes import BASE, LINE, TABLE
 from mistakes_in_decide import DECIDE
+from mistakes_in_evidence import EVIDENCE
 from mistakes_in_trust import TRUST
 
 from service.sections import EngineSection, TlsSection, TrustSection
@@ -31,7 +32,7 @@ def problems_of(text: str, folder: Path) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-MISTAKES = [*TABLE, *DECIDE, *TRUST]
+MISTAKES = [*TABLE, *DECIDE, *TRUST, *EVIDENCE]
 
 
 @pytest.mark.parametrize(("text", "messages"), MISTAKES, ids=[f"{i}-{m[0][:60]}" for i, (_, m) in enumerate(MISTAKES)])
