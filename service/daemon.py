@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 LINES_END_S = 5.0
 """For the frame at hand; a line that takes longer hangs."""
 DRAIN_S = 10.0
+MIB = 1024 * 1024
+OUTBOX_OVERHEAD_MIB = 16
+"""Beside the stored decisions: the write-ahead log, and the file while it is rescued."""
 EVIDENCE_S = 3.0
 """For the last pictures; a disk that takes longer hangs."""
 FIRST_CONNECTION_S = 1.0
@@ -83,7 +86,7 @@ class Daemon:
         self._systemd.status("loading models")
         # Before the engines are loaded: who tries things out has the time to subscribe before the first message.
         self._stop_broker = _start_embedded_broker(settings)
-        self._outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * 1024 * 1024)
+        self._outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * MIB)
         self._evidence = EvidenceStore(_evidence_settings(settings), clock, self._publish_picture, self._tell_states)
         lines = [line.name for line in settings.lines]
         self._publisher = Publisher(settings.node, self._outbox, clock, lines, self._decided)
@@ -338,10 +341,11 @@ def _evidence_settings(settings: Settings) -> EvidenceSettings:
     section = settings.evidence
     return EvidenceSettings(
         settings.evidence_path,
-        section.max_mib * 1024 * 1024,
-        section.max_writes_per_hour,
-        section.quality,
-        section.publish,
+        max_bytes=section.max_mib * MIB,
+        per_hour=section.max_writes_per_hour,
+        quality=section.quality,
+        publish=section.publish,
+        reserve_bytes=(settings.outbox.max_mib + OUTBOX_OVERHEAD_MIB) * MIB,
     )
 
 
