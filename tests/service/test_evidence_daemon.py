@@ -122,8 +122,7 @@ def test_what_a_person_has_said_comes_to_the_workshop(kept: Path, tmp_path: Path
     for entry in found:
         decision = entry["decision"]
         told_by_the_model = decision["label"] if decision["verdict"] == "reject" else None
-        label = said.get(decision["id"], told_by_the_model)
-        assert of_ids.get(decision["id"]) == label
+        assert of_ids.get(decision["id"]) == said.get(decision["id"], told_by_the_model)
     assert len(of_ids) == sum(told["labels"].values())
     decisions = [json.loads(line) for line in (output / "decisions.jsonl").read_text().splitlines()]
     assert {entry["decision"]["id"]: entry["label"] for entry in decisions}.items() >= said.items()
