@@ -16,6 +16,7 @@ from edge.clock import Clock
 from edge.decision import Decider, Decision, Evidence, Ruling, Subject
 from edge.engine import Slot
 from edge.frame import Frame, Image
+from edge.histogram import Stages
 from edge.preprocess import Preprocessor, Roi
 from edge.segmentation import MaskReader
 from edge.stills import About, Stills
@@ -55,6 +56,8 @@ class Pipeline:
         self._decider = decider
         self._clock = clock
         self._roi = roi
+        self.stages = Stages()
+        """How long they take; read by other threads."""
         self._stills = stills or Stills(About(), lambda: False)
         self._preprocess = self._masks.preprocess if self._masks else Preprocessor(manifest.input.spec, slot.input)
 
@@ -65,13 +68,16 @@ class Pipeline:
             BadFrameError: this frame cannot be used.
             EngineError: the engine failed; `restore` it before the next frame.
         """
+        start_ns = self._clock.monotonic_ns()
         self._stills.frame = frame
         region = self._roi.view(frame.image) if self._roi else frame.image
         subject = self._decider.look(region, frame.captured_at_ns)
+        self.stages.look.note((self._clock.monotonic_ns() - start_ns) / 1e9)
         if subject is not None:
             self._decider.take(self._evidence(frame, region, subject))
         decisions = self._decisions(frame.line, self._decider.rulings(), frame.captured_at_ns)
         self._stills.frame = None
+        self.stages.total.note((self._clock.now_ns() - frame.captured_at_ns) / 1e9)
         return decisions
 
     def finish(self, line: str) -> list[Decision]:
@@ -99,6 +105,8 @@ class Pipeline:
         preprocessed_ns = self._clock.monotonic_ns()
         self._slot.infer()
         inferred_ns = self._clock.monotonic_ns()
+        self.stages.preprocess.note((preprocessed_ns - start_ns) / 1e9)
+        self.stages.infer.note((inferred_ns - preprocessed_ns) / 1e9)
         if self._masks is None:
             classification, regions = self.classify(), None
         else:

@@ -14,6 +14,7 @@ from edge.bundle import Precision
 from edge.errors import EdgeError
 from edge.preprocess import Layout, Resize
 from service.doctor.finding import SECTIONS
+from service.log import How
 from service.settings import DEFAULT_PATH, WRONG_CONFIGURATION, ConfigurationError
 
 FAILED = 1
@@ -52,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="the daemon, in the foreground")
     command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument(
+        "--log", choices=get_args(How), default="auto", help="auto: to the journal under systemd, else text"
+    )
     command.set_defaults(run=_command("run"))
 
     command = commands.add_parser("check-config", help="every error in a configuration at once")

@@ -13,6 +13,7 @@ http                only with `http`: the status page
 
 import logging
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,14 @@ from edge.backends import load_backend
 from edge.clock import Clock
 from edge.decision import Trigger
 from edge.errors import PermanentError
+from edge.stills import Still
 from edge.trigger import Triggers
 from service.announcer import HEARTBEAT_S, Announcer, topics_of
 from service.evidence.store import EvidenceSettings, EvidenceStore
 from service.line import Line
 from service.lines import LineMaker, Load, Managed
-from service.messages import trigger_id
+from service.log import log_decision, tell_what_was_left_out
+from service.messages import Json, trigger_id
 from service.mqtt import Incoming, MqttConnection, Will
 from service.orders import Orders
 from service.outbox import Outbox
@@ -36,6 +39,7 @@ from service.reload import Reload
 from service.sections import Settings
 from service.status import status_text
 from service.systemd import Systemd
+from service.view import View
 
 if TYPE_CHECKING:
     from service.page.server import Server
@@ -45,6 +49,9 @@ log = logging.getLogger(__name__)
 LINES_END_S = 5.0
 """For the frame at hand; a line that takes longer hangs."""
 DRAIN_S = 10.0
+MIB = 1024 * 1024
+OUTBOX_OVERHEAD_MIB = 16
+"""Beside the stored decisions: the write-ahead log, and the file while it is rescued."""
 EVIDENCE_S = 3.0
 """For the last pictures; a disk that takes longer hangs."""
 FIRST_CONNECTION_S = 1.0
@@ -86,10 +93,10 @@ class Daemon:
         self._systemd.status("loading models")
         # Before the engines are loaded: who tries things out has the time to subscribe before the first message.
         self._stop_broker = _start_embedded_broker(settings)
-        self._outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * 1024 * 1024)
+        self._outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * MIB)
         self._evidence = EvidenceStore(_evidence_settings(settings), clock, self._publish_picture, self._tell_states)
         lines = [line.name for line in settings.lines]
-        self._publisher = Publisher(settings.node, self._outbox, clock, lines, self._evidence.offer)
+        self._publisher = Publisher(settings.node, self._outbox, clock, lines, self._decided)
         self._announcer = Announcer(settings.node, self._publisher, self._evidence, clock)
         offline = self._announcer.status("offline", {line.name: line.topic for line in settings.lines})
         self._connection = MqttConnection(
@@ -157,6 +164,19 @@ class Daemon:
         return preparing or page or any(managed.line.is_alive for managed in self._every)
 
     @property
+    def view(self) -> View:
+        """What there is to look at."""
+        return View(
+            self._lines.settings.node,
+            version("edgecls"),
+            lambda: self._managed,
+            self._publisher,
+            self._connection,
+            self._evidence,
+            Path(self._lines.settings.outbox.path),
+        )
+
+    @property
     def _managed(self) -> tuple[Managed, ...]:
         """The lines that there are to be."""
         return self._lines.managed
@@ -172,20 +192,8 @@ class Daemon:
         settings = self._lines.settings
         if settings.http is None or self._shift is None:
             return None
-        return start_page(
-            settings.http,
-            Node(
-                settings,
-                lambda: self._managed,
-                self._shift,
-                self._publisher,
-                self._connection,
-                lambda: self._hang,
-                lambda: self._note,
-                self._clock,
-            ),
-            self._evidence,
-        )
+        node = Node(settings, self.view, self._shift, lambda: self._hang, lambda: self._note, self._clock)
+        return start_page(settings.http, node)
 
     def _watch(self) -> None:
         """The main thread while the lines work: heartbeats to MQTT and to systemd."""
@@ -198,6 +206,7 @@ class Daemon:
                 next_beat_ns = now_ns + HEARTBEAT_S * 1_000_000_000
                 for managed in self._managed:
                     self._announcer.heartbeat(managed)
+                tell_what_was_left_out()
             self._feed_the_watchdog()
             self._tell_systemd(beats)
             self._answer_triggers()
@@ -244,10 +253,10 @@ class Daemon:
         """At once when something else happens, and with the heartbeat: figures change all the time."""
         states = [(m.line.name, m.line.status, m.line.hang is None) for m in self._managed]
         page = self._page.problem if self._page is not None else ""
-        shown = (states, self._connection.connected, self._publisher.problem, self._note, page)
+        note = "; ".join(text for text in (self._evidence.problem, self._note, page) if text)
+        shown = (states, self._connection.connected, self._publisher.problem, note)
         if beats or shown != self._shown:
             self._shown = shown
-            note = "; ".join(filter(None, (self._note, page)))
             self._systemd.status(status_text(self._managed, self._connection, self._publisher, note))
 
     def _step_reload(self) -> None:
@@ -334,6 +343,11 @@ class Daemon:
         for managed in self._managed:
             self._announcer.state(managed)
 
+    def _decided(self, message: Json, still: Still | None) -> None:
+        """Called in the thread `publish`."""
+        log_decision(message)
+        self._evidence.offer(message, still)
+
     def _publish_picture(self, line: str, picture: bytes) -> None:
         """Called in the thread `evidence`."""
         topic = next((m.section.topic for m in self._managed if m.line.name == line), None)
@@ -350,10 +364,11 @@ def _evidence_settings(settings: Settings) -> EvidenceSettings:
     section = settings.evidence
     return EvidenceSettings(
         settings.evidence_path,
-        section.max_mib * 1024 * 1024,
-        section.max_writes_per_hour,
-        section.quality,
-        section.publish,
+        max_bytes=section.max_mib * MIB,
+        per_hour=section.max_writes_per_hour,
+        quality=section.quality,
+        publish=section.publish,
+        reserve_bytes=(settings.outbox.max_mib + OUTBOX_OVERHEAD_MIB) * MIB,
     )
 
 

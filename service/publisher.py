@@ -19,6 +19,7 @@ from edge.clock import Clock
 from edge.decision import Decision
 from edge.stills import Still
 from service.activity import Activity, Hang
+from service.delivery_times import DeliveryTimes
 from service.messages import Json, ModelInfo, decision_message, encode
 from service.mqtt import MqttConnection
 from service.mqtt_packets import JSON
@@ -98,6 +99,7 @@ class Publisher:
         self._openings = outbox.openings
         self._progress = (0, outbox.count)
         """How many were taken from `waiting`, and how many are with us unacknowledged; exchanged together."""
+        self.delivery = DeliveryTimes(clock)
         self._evicted: Counter[str] = Counter()
         self._told_evicted = 0
         self._tell_evicted_ns = 0
@@ -239,6 +241,7 @@ class Publisher:
     def _take_acknowledged(self) -> None:
         acknowledged = self._sender.take_acknowledged()
         for seq in acknowledged:
+            self.delivery.end(seq)
             self._leave(seq)
         if acknowledged and self._stop_by_ns is not None and self._patient():
             self._stop_by_ns = self._clock.monotonic_ns() + self._drain_ns
@@ -287,6 +290,7 @@ class Publisher:
             decision, node=self._node, model=emitted.model, part=emitted.part, message_id=message_id
         )
         self._keep(json, decision.ruling.still)
+        self.delivery.begin(emitted.seq, decision)
         return Message(
             emitted.seq, decision.line, emitted.topic, encode(json), decision.decided_at_ns, emitted.correlation
         )

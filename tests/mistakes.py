@@ -10,7 +10,6 @@ BASE = "model: bundle\n" + LINE
 """Valid, five lines long, and ends inside the first production line."""
 
 TOP = "allowed are node, mqtt, outbox, evidence, model, engine, http, lines"
-OF_EVIDENCE = "path, max_mib, max_writes_per_hour, quality, publish"
 OF_MQTT = "host, port, username, password_file, tls"
 OF_ENGINE = (
     "backend, device, precision, threads, streams, spinning, optimisation, hint, pinning, fall_back_to_cpu, "
@@ -242,21 +241,6 @@ VALUES: list[tuple[str, list[str]]] = [
     (BASE + "outbox: {path: ''}\n", ["6: outbox.path: must not be empty; give it a value or remove it"]),
     (BASE + "outbox: {max_mib: 0}\n", ["6: outbox.max_mib: must be at least 1, not 0"]),
     (BASE + "outbox: {max_mib: 1048577}\n", ["6: outbox.max_mib: must be at most 1048576, not 1048577"]),
-    (
-        BASE + "evidence: {max_mib: 3}\n",
-        ["6: evidence.max_mib: must be at least 4, or 0, which keeps no pictures, not 3"],
-    ),
-    (BASE + "evidence: {max_mib: -1}\n", ["6: evidence.max_mib: must be at least 0, not -1"]),
-    (
-        BASE + "evidence: {max_writes_per_hour: 0}\n",
-        ["6: evidence.max_writes_per_hour: must be at least 1, not 0"],
-    ),
-    (BASE + "evidence: {quality: 101}\n", ["6: evidence.quality: must be at most 100, not 101"]),
-    (BASE + "evidence: {publish: 'yes'}\n", ["6: evidence.publish: must be true or false, not 'yes'"]),
-    (
-        BASE + "evidence: {max_gib: 1}\n",
-        [f"6: evidence.max_gib: unknown key (did you mean max_mib?); allowed are {OF_EVIDENCE}"],
-    ),
     (BASE + "engine: {backend: tvm}\n", ["6: engine.backend: must be one of auto, onnxruntime, openvino, not 'tvm'"]),
     (
         BASE + "engine: {device: hexagon}\n",

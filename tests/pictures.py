@@ -56,6 +56,12 @@ class Rejects:
         )
 
 
+def decoded(data: bytes) -> Image:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image  # type: ignore[return-value]  # OpenCV's stubs know no dtype
+
+
 def bytes_in(folder: Path) -> int:
     """What the files take up in blocks of 4 KiB, whatever they are called."""
     sizes = []

@@ -24,6 +24,7 @@ LOADED_ON_DEMAND = {
         "onnx": {"model/onnx_file.py"},
         "onnxruntime": {"model/onnx_file.py"},
         "openvino": {"model/ir_file.py"},
+        "prometheus_client": {"metrics/render.py"},
         "rich": {"bench/screen.py", "progress.py", "watch/screen.py"},
     },
 }

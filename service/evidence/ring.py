@@ -6,6 +6,7 @@ fsync: the kernel gathers the writes of some seconds into one. What a lost power
 its size and removed at the next start.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -18,8 +19,6 @@ from service.evidence.item import ID, EvidenceError, Item, read_item
 
 BLOCK = 4096
 """File systems give room in such pieces."""
-RESERVE = 32 * 1024 * 1024
-"""So much of the disk, or a twentieth if that is less, is left to the decisions."""
 RECENT = 64
 """The newest pictures, which the kernel may not have had the time to write when power failed: looked at one by one."""
 
@@ -45,11 +44,13 @@ class Ring:
     Args:
         path: of the folder; made by `open`.
         max_bytes: what the files in it may take up.
+        reserve_bytes: what is left of the disk to others.
     """
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, reserve_bytes: int = 0) -> None:
         self.path = path
         self._max = max_bytes
+        self._reserve = reserve_bytes
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         """By id, the oldest first."""
@@ -196,11 +197,16 @@ class Ring:
     def _most(self) -> int:
         """What may be taken up now: not the last of the disk. On a full one what is old gives way to what is new."""
         seen = os.statvfs(self.path)
-        free = seen.f_bavail * seen.f_frsize - min(RESERVE, seen.f_blocks * seen.f_frsize // 20)
-        return min(self._max, self._taken + max(0, free))
+        return min(self._max, self._taken + max(0, seen.f_bavail * seen.f_frsize - self._reserve))
 
     def _evict(self, needed: int, most: int) -> None:
-        """The oldest leave until there is room. With the lock held."""
+        """The oldest leave until there is room. With the lock held.
+
+        Raises:
+            OSError: there would not be enough if all of them left.
+        """
+        if needed > most:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         while self._entries and self._taken + needed > most:
             item_id, entry = next(iter(self._entries.items()))
             for kind in ("json", "jpg"):  # a picture without its JSON does not count
@@ -222,9 +228,9 @@ class Ring:
                 lines[item_id] = file.parent.name
         self._entries = {}
         for position, item_id in enumerate(sorted(sizes, reverse=True)):
-            size, line = sizes[item_id], lines[item_id]
-            if size.keys() == {"jpg", "json"} and (position >= RECENT or self._is_whole(line, item_id, size["jpg"])):
-                self._entries[item_id] = Entry(line, room_of(*size.values()))
+            both, line = sizes[item_id], lines[item_id]
+            if both.keys() == {"jpg", "json"} and (position >= RECENT or self._is_whole(line, item_id, both["jpg"])):
+                self._entries[item_id] = Entry(line, room_of(*both.values()))
             else:
                 removed += 1
                 self._remove(line, item_id)

@@ -49,6 +49,7 @@ class EvidenceSettings:
         per_hour: pictures kept in an hour, at most.
         quality: of the JPEG, 1 to 100.
         publish: whether small ones go out over MQTT.
+        reserve_bytes: what is left of the disk to the decisions.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class EvidenceSettings:
     per_hour: int
     quality: int = 90
     publish: bool = False
+    reserve_bytes: int = 0
 
 
 class EvidenceStore(Gallery):
@@ -75,7 +77,7 @@ class EvidenceStore(Gallery):
         publish: Callable[[str, bytes], None] | None = None,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(Ring(settings.path, settings.max_bytes))
+        super().__init__(Ring(settings.path, settings.max_bytes, settings.reserve_bytes))
         self._settings = settings
         self._clock = clock
         self._publish = publish if settings.publish else None

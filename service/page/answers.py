@@ -54,8 +54,7 @@ class Answers:
         node: what there is to see.
         document: what is told of it.
         pictures: of now.
-        kept: rejects and reviews, None when none are.
-        metrics: what Prometheus gets and its content type, None when there is nothing.
+        metrics: what Prometheus gets, and its content type.
         pool: for what waits for a disk.
     """
 
@@ -65,14 +64,14 @@ class Answers:
         *,
         document: Document,
         pictures: Pictures,
-        kept: Gallery | None,
-        metrics: tuple[Callable[[], bytes], str] | None,
+        metrics: tuple[Callable[[], bytes], str],
         pool: ThreadPoolExecutor,
     ) -> None:
         self._node = node
         self._document = document
         self._pictures = pictures
-        self._kept = kept
+        evidence = node.view.evidence
+        self._kept: Gallery | None = evidence if evidence.enabled else None
         self._metrics = metrics
         self._pool = pool
         self._looked_at_s = -LOOK_S
@@ -164,13 +163,11 @@ class Answers:
         return web.Response(text=f"{wrong}\n" if wrong else "ok\n", status=503 if wrong else 200)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        states = [(managed.line.name, managed.line.status) for managed in self._node.lines()]
+        states = [(managed.line.name, managed.line.status) for managed in self._node.view.lines()]
         wrong = [f"{name} {status.state}: {status.reason}" for name, status in states if status.state != "inspecting"]
         return web.Response(text="\n".join([*(wrong or ["ok"]), ""]), status=503 if wrong else 200)
 
     async def _tell_metrics(self, _request: web.Request) -> web.Response:
-        if self._metrics is None:
-            raise web.HTTPNotFound
         render, content_type = self._metrics
         return web.Response(body=await self._in_pool(render), headers={"Content-Type": content_type})
 

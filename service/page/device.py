@@ -23,7 +23,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 def look(node: Node) -> Look:
     """Temperature, throttling, memory, disk; and what `edgecls tune` has found for the engines."""
-    engines = {managed.engine for managed in node.lines()}
+    engines = {managed.engine for managed in node.view.lines()}
     tuning = Path(node.settings.engine.tuning)
     return _facts(Path(node.settings.outbox.path).parent), {e: found for e in engines if (found := _tuned(e, tuning))}
 

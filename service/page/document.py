@@ -42,7 +42,7 @@ class Document:
     def first(self) -> Json:
         """For somebody who comes: with all that does not change, and what was."""
         document = self.now()
-        for managed, line in zip(self._node.lines(), document["lines"], strict=False):
+        for managed, line in zip(self._node.view.lines(), document["lines"], strict=False):
             line["history"] = self._charts.of(managed.line.name)
             line["about"] = self._about(managed)
         return document
@@ -50,7 +50,7 @@ class Document:
     def now(self) -> Json:
         """What may have changed within a second."""
         node, now_ns = self._node, self._node.clock.now_ns()
-        lines = node.lines()
+        lines = node.view.lines()
         self._rates = {managed: self._rates.get(managed, LineHealth()) for managed in lines}
         told = [self._line(managed, now_ns) for managed in lines]
         return {
@@ -60,11 +60,11 @@ class Document:
             "shift": {"since_ms": round(node.shift.since_s * 1e3), "until_ms": round(node.shift.until_s * 1e3)},
             "lines": told,
             "broker": {
-                "where": node.connection.where,
-                "connected": node.connection.connected,
-                "problem": node.connection.problem,
+                "where": node.view.connection.where,
+                "connected": node.view.connection.connected,
+                "problem": node.view.connection.problem,
             },
-            "outbox": {"waiting": node.publisher.backlog, "problem": node.publisher.problem},
+            "outbox": {"waiting": node.view.publisher.backlog, "problem": node.view.publisher.problem},
             "device": self._device,
             "note": node.note(),
         }

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from edge.clock import Clock
 from service.lines import Managed
-from service.mqtt import MqttConnection
 from service.page.shift import Shift
-from service.publisher import Publisher
 from service.sections import Settings
+from service.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,24 +16,20 @@ class Node:
 
     Attributes:
         settings: with which the daemon was started.
-        lines: those that there are to be, now.
-        shift: what they decided in it.
-        publisher: what waits for the broker.
-        connection: to the broker.
+        view: of the daemon.
+        shift: what was decided in it.
         hang: which threads hang, one sentence; empty when all is well.
         note: what else there is to say, or "".
         clock: the time.
     """
 
     settings: Settings
-    lines: Callable[[], tuple[Managed, ...]]
+    view: View
     shift: Shift
-    publisher: Publisher
-    connection: MqttConnection
     hang: Callable[[], str]
     note: Callable[[], str]
     clock: Clock
 
     def line(self, name: str) -> Managed | None:
         """The line of that name, if there is one."""
-        return next((managed for managed in self.lines() if managed.line.name == name), None)
+        return next((managed for managed in self.view.lines() if managed.line.name == name), None)

@@ -14,7 +14,6 @@ from aiohttp import web
 
 from edge.errors import EdgeError, PermanentError
 from service.announcer import HEARTBEAT_S
-from service.evidence.gallery import Gallery
 from service.http_section import HttpSection, address_of
 from service.page.answers import MOST_BYTES, Answers
 from service.page.charts import Charts
@@ -43,20 +42,17 @@ class Server:
     Args:
         section: what the configuration says.
         node: what there is to see.
-        kept: rejects and reviews, None when none are kept.
-        metrics: what Prometheus gets and its content type; None: nothing.
+        metrics: what Prometheus gets, and its content type.
     """
 
     def __init__(
         self,
         section: HttpSection,
         node: Node,
-        kept: Gallery | None,
-        metrics: tuple[Callable[[], bytes], str] | None,
+        metrics: tuple[Callable[[], bytes], str],
     ) -> None:
         self._section = section
         self._node = node
-        self._kept = kept
         self._metrics = metrics
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
@@ -104,7 +100,6 @@ class Server:
             self._node,
             document=Document(self._node, charts),
             pictures=Pictures(self._jpeg),
-            kept=self._kept,
             metrics=self._metrics,
             pool=self._disk,
         )
@@ -169,7 +164,7 @@ class Server:
         loop = asyncio.get_running_loop()
         save_s = loop.time() + SAVE_S
         while True:
-            charts.note(self._node.lines(), self._node.clock.now_ns() // 1_000_000)
+            charts.note(self._node.view.lines(), self._node.clock.now_ns() // 1_000_000)
             await asyncio.sleep(HEARTBEAT_S)
             if loop.time() >= save_s:
                 save_s = loop.time() + SAVE_S

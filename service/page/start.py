@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.clock import Clock
-from service.evidence.store import EvidenceStore
 from service.http_section import HttpSection
 from service.page.node import Node
 from service.page.shift import Shift
@@ -22,10 +21,11 @@ def shift_for(settings: Settings, clock: Clock) -> Shift | None:
     return Shift(path, settings.http.shifts, clock.now_ns() / 1e9)
 
 
-def start_page(section: HttpSection, node: Node, evidence: EvidenceStore) -> "Server":
+def start_page(section: HttpSection, node: Node) -> "Server":
     """Serve it. A web server takes memory and time to load: only when it is wanted, and after the lines have begun."""
+    from service.metrics.render import CONTENT_TYPE, Metrics  # noqa: PLC0415
     from service.page.server import Server  # noqa: PLC0415
 
-    page = Server(section, node, evidence if evidence.enabled else None, None)
+    page = Server(section, node, metrics=(Metrics(node.view).render, CONTENT_TYPE))
     page.start()
     return page

@@ -153,17 +153,29 @@ def test_one_edgecls_has_it(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_what_it_has_and_lets_the_oldest_go_for_the_newest(small_disk: Path) -> None:
-    """The disk is smaller than the ring: it ends before it is full, and the newest are kept."""
-    ring, rejects = opened(small_disk / "evidence", 64), Rejects()
+    """The disk is smaller than the ring: what is left to others stays free, and the newest are kept."""
+    ring, rejects = Ring(small_disk / "evidence", 64 * MIB, 2 * MIB), Rejects()
+    ring.open()
     data = jpeg(image_of(1), 90)
     ids = []
     for _ in range(300):
         entry = made(rejects, data)
         ids.append(entry[0].id)
         ring.add([entry])
-    seen = os.statvfs(small_disk)
-    assert seen.f_bavail > 0
+        seen = os.statvfs(small_disk)
+        assert seen.f_bavail * seen.f_frsize >= 2 * MIB
     kept = [item.id for item in ring.items()]
     assert 10 < len(kept) < 300
     assert kept == ids[::-1][: len(kept)]
     assert damaged_in(small_disk) == []
+
+
+def test_without_room_nothing_is_kept_and_nothing_leaves(small_disk: Path) -> None:
+    rejects = Rejects()
+    data = jpeg(image_of(1), 90)
+    ring = Ring(small_disk / "evidence", 64 * MIB, 7 * MIB)
+    ring.open()
+    with pytest.raises(OSError, match="No space left"):
+        ring.add([made(rejects, data) for _ in range(20)])
+    ring.add([made(rejects, data)])
+    assert ring.count == 1

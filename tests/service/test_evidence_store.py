@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from delivery import until
 from fakes import FakeClock
-from pictures import Rejects, bytes_in, damaged_in, image_of, settings
+from pictures import Rejects, bytes_in, damaged_in, decoded, image_of, settings
 from slow_disk import fill
 
 from edge.clock import SystemClock
@@ -21,6 +21,10 @@ def started(settings: EvidenceSettings, publish: Callable[[str, bytes], None] | 
     store = EvidenceStore(settings, SystemClock(), publish)
     store.start()
     return store
+
+
+def is_idle(store: EvidenceStore) -> bool:
+    return not store._offered
 
 
 def test_a_reject_is_kept_with_its_picture(tmp_path: Path) -> None:
@@ -37,11 +41,11 @@ def test_a_reject_is_kept_with_its_picture(tmp_path: Path) -> None:
     data = store.picture(item.id)
     assert data is not None
     assert len(data) == item.size_bytes
-    shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    shown = decoded(data)
     assert np.abs(shown.astype(int) - image).max() < 8
     small = store.small(item.id)
     assert small is not None
-    assert cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR).shape == (240, 320, 3)
+    assert decoded(small).shape == (240, 320, 3)
     assert store.counts == {"kept": 1, "unkept": 0, "items": 1, "bytes": bytes_in(tmp_path)}
 
 
@@ -50,7 +54,7 @@ def test_items_are_listed_by_line_and_page(tmp_path: Path) -> None:
     top, bottom = Rejects("top"), Rejects("bottom")
     for number in range(6):
         for rejects in (top, bottom):
-            assert until(lambda rejects=rejects: rejects.stills._made < 3 or bool(rejects.stills._free), 5)
+            assert until(lambda: not store._offered, 5)
             store.offer(rejects.message(), rejects.still(image_of(number)))
     store.stop(10)
     ids = [item.id for item in store.items()]
@@ -116,7 +120,7 @@ def test_writes_stay_within_the_hour_and_over_restarts(tmp_path: Path) -> None:
         for _ in range(360):
             wanted = store.wants("line1")
             store.offer(rejects.message(), rejects.still(image) if wanted else None)
-            assert until(lambda store=store: not store._offered, 5)
+            assert until(partial(is_idle, store), 5)
             clock.now += 5_000_000_000
         store.stop(10)
     kept = EvidenceStore(settings(tmp_path), clock)
@@ -217,7 +221,7 @@ def test_small_pictures_go_out_once_a_second(tmp_path: Path) -> None:
     store.stop(10)
     ((line, data),) = sent
     assert line == "line1"
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    image = decoded(data)
     assert image.shape == (240, 320, 3)
     assert f'"id":"{messages[0]["id"]}"'.encode() in data
     assert store.counts["kept"] == 3

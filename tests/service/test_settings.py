@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT
 from mistakes import BASE, LINE, TABLE
 from mistakes_in_decide import DECIDE
+from mistakes_in_evidence import EVIDENCE
 from mistakes_in_http import HTTP
 from mistakes_in_trust import TRUST
 
@@ -32,7 +33,7 @@ def problems_of(text: str, folder: Path) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-MISTAKES = [*TABLE, *DECIDE, *HTTP, *TRUST]
+MISTAKES = [*TABLE, *DECIDE, *EVIDENCE, *HTTP, *TRUST]
 
 
 @pytest.mark.parametrize(("text", "messages"), MISTAKES, ids=[f"{i}-{m[0][:60]}" for i, (_, m) in enumerate(MISTAKES)])
@@ -133,6 +134,7 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
             "tls": tls,
         },
         "outbox": {"path": f"{etc}/var/outbox.db", "max_mib": 128},
+        "evidence": {"path": None, "max_mib": 64, "max_writes_per_hour": 600, "quality": 90, "publish": False},
         "model": f"{etc}/bundle",
         "http": {
             "listen": "0.0.0.0:80",
