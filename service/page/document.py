@@ -87,7 +87,7 @@ class Document:
             "bad_frames": counts.bad_frames,
             "dropped": counts.dropped,
             "withheld": counts.withheld,
-            "evicted": self._node.publisher.evicted.get(line.name, 0),
+            "evicted": self._node.view.publisher.evicted.get(line.name, 0),
             "fps": round(rate.fps(counts.frames, self._node.clock.monotonic_ns()), 1),
             "latency_ms": managed.health.last_latency_ms,
             "point": points[-1] if points else None,

@@ -10,7 +10,7 @@ const SIZES = {
 
 for (const name of names) {
   const [size, scheme, whole] = name.split("-");
-  await withPage({ ...SIZES[size], colorScheme: scheme }, async (page, complaints) => {
+  await withPage({ ...SIZES[size], colorScheme: scheme, locale: "en-GB" }, async (page, complaints) => {
     await page.goto(url + (size === "wall" ? "?wall" : ""));
     await page.waitForSelector(".line .word:not(:empty)");
     await page.waitForTimeout(Number(process.env.WAIT_MS ?? 2500));

@@ -76,7 +76,7 @@ def test_decisions_are_counted_by_shift_and_kept(tmp_path: Path) -> None:
     assert again.of("line1", now_s + 60)[0] == this
     again.count(decision(now_s + 180))  # the next shift
     assert [counted.verdicts["reject"] for counted in again.of("line1", now_s + 180)] == [1, 3]
-    later = now_s + 16 * HOUR_S
+    later = now_s + 24 * HOUR_S
     assert [counted.verdicts["reject"] for counted in again.of("line1", later)] == [0, 0]
     assert Shift(path, SHIFTS, now_s + 180).of("line1", now_s + 180)[1] == this  # restarted after the change of shifts
 
