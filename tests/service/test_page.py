@@ -109,6 +109,8 @@ def test_a_port_that_is_taken_keeps_nobody_from_inspecting(tmp_path: Path, mosqu
         process = start(
             write_config(tmp_path, mosquitto.port, [conveyor(clip)], http={"listen": f"127.0.0.1:{free_port}"})
         )
+        assert process.stderr is not None
+        said = next(text for text in process.stderr if "status page" in text)
         subscriber.wait_for("factory/line1/defects", 2)
     shown = Page(free_port, process)
     shown.wait_for("/healthz")  # it tries again
@@ -116,7 +118,8 @@ def test_a_port_that_is_taken_keeps_nobody_from_inspecting(tmp_path: Path, mosqu
     status, log = finish(process)
     subscriber.close()
     assert status == 0
-    assert f"no status page on 127.0.0.1:{free_port}: Address already in use; trying again" in log
+    assert f"no status page on 127.0.0.1:{free_port}: Address already in use; trying again" in said
+    assert f"status page: http://127.0.0.1:{free_port}" in log
 
 
 def test_without_http_nothing_of_it_is_loaded() -> None:
