@@ -72,21 +72,20 @@ class Connection(asyncio.Protocol):
         """Whether it has not been told to leave yet."""
         return self.transport is not None and not self.transport.is_closing()
 
-    def look(self, now_s: float) -> str:
-        """What it does wrong, as a sentence goes on after "refused"; empty when all is well."""
+    def look(self, now_s: float) -> str | None:
+        """Why it has to leave, as a sentence goes on after "refused"; "": for no fault of its own; None: it may stay."""
         if self.transport is None or not self.is_open:
-            return ""
-        if self.transport.get_write_buffer_size() == 0:
-            self.full_since_s = None
-        elif self.full_since_s is None:
-            self.full_since_s = now_s
-        elif now_s > self.full_since_s + TAKING_S:
-            return "to wait for a client that does not take its answer"
-        if self.full_since_s is not None:
-            return ""  # what it asks for next has to wait for that
-        if self.asking_since_s is not None and now_s > self.asking_since_s + ASKING_S:
-            return "to wait for a request that does not come to its end"
-        return ""
+            return None
+        if self.transport.get_write_buffer_size() > 0:
+            self.full_since_s = self.full_since_s or now_s
+            slow = now_s > self.full_since_s + TAKING_S
+            # What it asks for next has to wait for that, and is not late meanwhile.
+            return "to wait for a client that does not take its answer" if slow else None
+        self.full_since_s = None
+        if self.asking_since_s is None or now_s <= self.asking_since_s + ASKING_S:
+            return None
+        # A browser opens connections that it then does not need, and keeps those that it may need.
+        return "to wait for a request that does not come to its end" if self.has_begun else ""
 
 
 class Door:
@@ -151,10 +150,10 @@ class Door:
             self._refusals.tell()
             now_s = time.monotonic()
             for connection in list(self.connections.values()):
-                if wrong := connection.look(now_s):
-                    if connection.has_begun:  # a browser opens connections that it then does not need
-                        self._refusals.note(connection.remote, wrong)
-                    assert connection.transport is not None  # noqa: S101  # it is among the connections
+                wrong = connection.look(now_s)
+                if wrong:
+                    self._refusals.note(connection.remote, wrong)
+                if wrong is not None and connection.transport is not None:
                     connection.transport.abort()
 
     def close(self) -> None:
