@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         return self.transport is not None and not self.transport.is_closing()
 
     def look(self, now_s: float) -> str | None:
-        """Why it has to leave, as a sentence goes on after "refused"; "": for no fault of its own; None: it may stay."""
+        """Why it has to leave, as a sentence goes on after "refused"; "": for no fault of its own; None: it stays."""
         if self.transport is None or not self.is_open:
             return None
         if self.transport.get_write_buffer_size() > 0:
