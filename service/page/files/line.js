@@ -166,6 +166,7 @@ export class Line {
             await put(image, await answer.blob());
             this.size = answer.headers.get("X-Frame-Size").split("x").map(Number);
             this.find(".picture").style.aspectRatio = `${this.size[0]} / ${this.size[1]}`;
+            this.card.style.setProperty("--shape", this.size[0] / this.size[1]);
             this.came = Date.now();
             this.overlay();
             this.nothing();
