@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -148,7 +149,8 @@ class Server:
                     (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG
                 )
             except OSError as error:
-                self._has_none(f"no status page on {self._section.listen}: {error.strerror}; trying again")
+                why = os.strerror(error.errno) if error.errno else str(error)
+                self._has_none(f"no status page on {self._section.listen}: {why}; trying again")
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), RETRY_S)
                 continue

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, Mosquitto
 from nodejs import node, npm_ci
 from page_rig import page
-from rig import Message
+from rig import Message, images_line
 
 pytestmark = pytest.mark.slow
 CLIP = ROOT / "models/demo/conveyor.mp4"
@@ -48,14 +48,14 @@ def test_a_reject_arrives_is_opened_relabelled_and_exported(tmp_path: Path, mosq
         assert seen["seen"] == [320, 240]
         assert seen["complaints"] == []
         assert seen["elsewhere"] == []
-        export = [sys.executable, "-m", "service.cli", "evidence", "export", str(tmp_path / "out")]
+        export = [sys.executable, "-m", "service.cli", "evidence", "export", "--output", str(tmp_path / "out")]
         subprocess.run([*export, "--config", str(tmp_path / "edgecls.yaml")], check=True, cwd=ROOT)
     exported = {file.stem: file.parent.name for file in (tmp_path / "out").rglob("*.jpg")}
     assert [label for name, label in exported.items() if seen["id"] in name] == ["ok"]
 
 
 def test_axe_finds_nothing_serious(tmp_path: Path, mosquitto: Mosquitto) -> None:
-    lines = [conveyor(), conveyor("line2", roi=[0, 0, 999, 999])]  # the second one is in fault
+    lines = [conveyor(), images_line(tmp_path / "none", "line2")]  # the second one is in fault
     with page(tmp_path, mosquitto.port, lines, 1, evidence={"path": "evidence"}) as shown:
         shown.wait_for("/readyz", 503)
         found = browse("axe.mjs", shown.url)
