@@ -1,6 +1,7 @@
 """What is answered, path by path. All paths stand in the table of `routes`: what is asked for never becomes one."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,6 +19,7 @@ from service.page.document import Document
 from service.page.gallery import SHOWN, shown
 from service.page.live import Live
 from service.page.node import Node
+from service.page.pace import Pace
 from service.page.pictures import Pictures
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Answers:
         pictures: of now.
         metrics: what Prometheus gets, and its content type.
         pool: for what waits for a disk.
+        pace: charged with what is done there.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Answers:
         pictures: Pictures,
         metrics: tuple[Callable[[], bytes], str],
         pool: ThreadPoolExecutor,
+        pace: Pace,
     ) -> None:
         self._node = node
         self._document = document
@@ -74,6 +78,7 @@ class Answers:
         self._kept: Gallery | None = evidence if evidence.enabled else None
         self._metrics = metrics
         self._pool = pool
+        self._pace = pace
         self._looked_at_s = -LOOK_S
         self.live = Live(self._now)
 
@@ -177,7 +182,16 @@ class Answers:
         return self._kept
 
     async def _in_pool(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *args))
+        answer, cpu_s = await asyncio.get_running_loop().run_in_executor(self._pool, _measured, partial(call, *args))
+        self._pace.charge(cpu_s)
+        return answer
+
+
+def _measured(call: Callable[[], T]) -> tuple[T, float]:
+    """What it returns, and the processor time that it took, in seconds."""
+    begin_s = time.thread_time()
+    answer = call()
+    return answer, time.thread_time() - begin_s
 
 
 def _always(body: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:

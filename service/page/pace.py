@@ -14,12 +14,16 @@ LONGEST_S = 0.2
 
 
 class Pace:
-    """Bounds what its thread takes. To be made and used by that thread."""
+    """Bounds what its thread takes, and what others take for it. To be made and used by that thread."""
 
     def __init__(self) -> None:
         self._spare_s = SPARE_S
         self._cpu_s = time.thread_time()
         self._at_s = time.monotonic()
+
+    def charge(self, cpu_s: float) -> None:
+        """Another thread has taken so much on behalf of this one."""
+        self._spare_s -= cpu_s
 
     def hold(self) -> None:
         """Note what was used, and sleep if that was too much. To be called whenever there is something to do."""

@@ -96,13 +96,14 @@ class Server:
     async def _serve(self) -> None:
         self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        refusals, charts = Refusals(), Charts()
+        refusals, charts, pace = Refusals(), Charts(), Pace()
         answers = Answers(
             self._node,
             document=Document(self._node, charts),
             pictures=Pictures(self._jpeg),
             metrics=self._metrics,
             pool=self._disk,
+            pace=pace,
         )
         doors: list[Door] = []
         guard = Guard(self._section, self._node.settings.node, refusals)
@@ -124,7 +125,7 @@ class Server:
         )
         await runner.setup()
         assert runner.server is not None  # noqa: S101  # it was set up
-        doors.append(Door(runner.server, _tls(self._section), refusals, Pace()))
+        doors.append(Door(runner.server, _tls(self._section), refusals, pace))
         if (listener := await self._listen()) is None:
             return
         works = (doors[0].accept(listener), doors[0].look_around(), self._beat(charts), self._woken.wait())
