@@ -53,8 +53,7 @@ export class Gallery {
   entry(item, key) {
     const image = element("img", { src: `/evidence/${item.id}/small.jpg`, alt: "", loading: "lazy", decoding: "async" });
     const label = item.relabelled ?? item.label;
-    const button = element("button", { type: "button", "aria-label": `${title(item)}, ${words.moment(Date.parse(item.at))}` },
-      image,
+    const button = element("button", { type: "button" }, image,
       element("span", { class: `badge ${item.verdict}` }, icon(item.verdict), words.VERDICTS[item.verdict]),
       element("span", { class: "what" }, item.relabelled == null ? null : icon("person"), element("bdi", {}, label)),
       element("span", { class: "when" }, item.relabelled == null ? element("b", {}, words.percent(item.score)) : "a person",
