@@ -79,6 +79,7 @@ missing_for_slow_tests() {
     # The packages: building and checking them, and a Debian to install them into.
     has dh || say debhelper
     has lintian || say lintian
+    has chromium || say chromium # looks at the status page
     has reprepro || say reprepro
     has mmdebstrap || say mmdebstrap
     has systemd-nspawn || say systemd-container

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, Protocol
 from edge.area import Area
 from edge.classification import Classification, Region
 from edge.frame import Image
+from edge.stills import Still
 
 Verdict = Literal["pass", "reject", "review"]
 Per = Literal["part", "change", "frame", "trigger"]
@@ -109,12 +110,15 @@ class Ruling(NamedTuple):
         evidence: the frame that shows it best, None when there is none.
         reason: one sentence where there is something to explain, as for every `review`.
         seen: for parts.
+        still: of a reject or a review, a picture of that frame, or another one of the same part where there is none
+            of it; None when none is kept.
     """
 
     verdict: Verdict
     evidence: Evidence | None
     reason: str = ""
     seen: Seen | None = None
+    still: Still | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +202,9 @@ class Judge:
 
     def on(self, classification: Classification) -> tuple[Verdict, str]:
         """The verdict, and the reason for a `review`."""
-        best = classification.best
-        label, score = classification.labels[best], classification.scores[best]
+        labels, scores = classification  # at once: after an inference each look-up of a name waits for memory
+        score = max(scores)
+        label = labels[scores.index(score)]
         if label == self.absent_label:
             return "review", "no part is in view"
         threshold = self.thresholds.get(label, self.min_score)
