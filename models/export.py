@@ -84,13 +84,9 @@ def run(args: argparse.Namespace) -> None:
         install(new, args.out)
     size = (args.out / FILE).stat().st_size / 1e6
     print(f"{operators.table()}\n\n{args.out / FILE}: opset {args.opset}, {SHAPES[args.shapes]}, {size:.2f} MB")
-    kind = (
-        f"{len(inputs) - len(golden)} pictures and {len(golden)} rendered ones"
-        if args.data
-        else f"{len(golden)} rendered pictures"
-    )
+    pictures = f"{len(inputs) - len(golden)} photographs and {len(golden)} rendered pictures"
     for name, value in found.items():
-        print(f"{name}: differ from PyTorch by {value:.1g} at most on {kind}")
+        print(f"{name}: differ from PyTorch by {value:.1g} at most on {pictures}")
 
 
 def export_onnx(
@@ -168,9 +164,7 @@ def _labels(given: str) -> tuple[str, ...]:
     lines = Path(given).read_text(encoding="utf-8").splitlines() if Path(given).is_file() else given.split(",")
     labels = tuple(line.strip() for line in lines if line.strip())
     if len(labels) < 2 or len(set(labels)) != len(labels):
-        raise ValueError(
-            f"--labels {given}: give two or more, each once, separated by commas or one in a line of a file"
-        )
+        raise ValueError(f"--labels {given}: give two or more, each once, with commas between or in lines of a file")
     return labels
 
 

@@ -59,7 +59,13 @@ NETWORKS: dict[str, Kind] = {
     "resnet18": Kind("classification", "as published", resnet18, {"width": 64}, False),
     "resnet50": Kind("classification", "as published", resnet50, {"width": 64}, False),
     "mobilenetv3-small": Kind("classification", "as published", MobileNetV3Small, {}, False),
-    "unet-segmenter": Kind("segmentation", "a U-Net that says what every pixel shows", Segmenter, _U, True),
+    "unet-segmenter": Kind(
+        "segmentation",
+        "a U-Net that says what every pixel shows",
+        Segmenter,
+        {"width": 12, "levels": 5, "skips": None, "stride": 2},
+        True,
+    ),
 }
 
 CLASSIFIERS = tuple(name for name, kind in NETWORKS.items() if kind.task == "classification")
@@ -174,7 +180,7 @@ def describe(  # noqa: PLR0917  # what a network is, in the order in which one s
 def multiple_of(name: str, settings: Mapping[str, Any]) -> int:
     """Of what the sides of a network's pictures have to be multiples."""
     levels = settings.get("levels")
-    return 2 ** (levels - 1) if levels else 32 if name == "defect-net" else 1
+    return settings.get("stride", 1) * 2 ** (levels - 1) if levels else 32 if name == "defect-net" else 1
 
 
 def _check(name: str, size: tuple[int, int], settings: Mapping[str, Any]) -> None:
@@ -185,6 +191,9 @@ def _check(name: str, size: tuple[int, int], settings: Mapping[str, Any]) -> Non
         raise ValueError(f"levels {levels}: give 2 to 8")
     if skips is not None and levels is not None and not 0 <= skips < levels:
         raise ValueError(f"skips {skips}: {levels} levels have 0 to {levels - 1} skips")
+    stride = settings.get("stride", 1)
+    if stride not in (1, 2):
+        raise ValueError(f"stride {stride}: give 1 or 2")
     multiple = multiple_of(name, settings)
     if any(side % multiple or side < 32 for side in size):
         asked = f"a multiple of {multiple}, 32 or more" if multiple > 1 else "32 or more"
