@@ -33,6 +33,8 @@ def trained(name: str, colour: str = "BGR") -> Checkpoint:
         if isinstance(part, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(part.running_var, 0.2, 0.5)
             torch.nn.init.normal_(part.running_mean, std=0.2)
+        elif isinstance(part, torch.nn.Linear):
+            torch.nn.init.normal_(part.weight)
     return Checkpoint(network, module.eval())
 
 
