@@ -81,7 +81,7 @@ def measure(forms: Forms, seconds: float) -> list[Row]:
     """All forms in turns, so that what else the machine does happens to all of them."""
     pictures = rendered(NATIVE, 1000, 16)
     files = [forms.file(f"openvino-{precision}", Shape(1, NATIVE)) for precision in PRECISIONS]
-    contenders = [_Torch(forms), *(_OpenVino(file) for file in files)]
+    contenders: list[_Torch | _OpenVino] = [_Torch(forms), *(_OpenVino(file) for file in files)]
     names = ["PyTorch", *(f"OpenVINO {precision.upper()}" for precision in PRECISIONS)]
     sizes = [forms.weights.stat().st_size, *(_bytes_of(file) for file in files)]
     scores = [np.concatenate([one.infer(picture[None]).copy() for picture in pictures]) for one in contenders]

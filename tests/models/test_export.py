@@ -7,24 +7,24 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnxruntime import InferenceSession
-from test_zoo import tiny
+from tiny_networks import tiny
 
-torch = pytest.importorskip("torch")
+from edge.backends import BACKENDS, Plan, check_golden, load_backend
+from edge.backends.plan import EngineSettings
+from edge.bundle import load_bundle
+from edge.preprocess import Colour
+from models.__main__ import main
+from models.checkpoint import Checkpoint, save_checkpoint
+from models.export import export_onnx
+from models.onnx_export import Shapes, write_onnx
+from models.random_weights import randomise
+from models.zoo import NETWORKS, Network, describe
+from models.zoo.deployed import answers
 
-from edge.backends import BACKENDS, Plan, check_golden, load_backend  # noqa: E402  # they need torch
-from edge.backends.plan import EngineSettings  # noqa: E402
-from edge.bundle import load_bundle  # noqa: E402
-from models.__main__ import main  # noqa: E402
-from models.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
-from models.export import export_onnx  # noqa: E402
-from models.onnx_export import Shapes, write_onnx  # noqa: E402
-from models.random_weights import randomise  # noqa: E402
-from models.zoo import NETWORKS, Network, describe  # noqa: E402
-from models.zoo.deployed import answers  # noqa: E402
 
-
-def trained(name: str, colour: str = "BGR") -> Checkpoint:
+def trained(name: str, colour: Colour = "BGR") -> Checkpoint:
     """A tiny network whose scores differ from picture to picture."""
     network = tiny(name, colour)
     torch.manual_seed(3)
@@ -163,7 +163,7 @@ def test_a_file_that_answers_otherwise_is_thrown_away(tmp_path: Path) -> None:
 
     def changed(_module: object, _inputs: object, output: object) -> object:
         calls.append(1)
-        return output + 0.1 * len(calls) * torch.arange(3)  # type: ignore[operator]  # another answer every time
+        return output + 0.1 * len(calls) * torch.arange(3)
 
     module.register_forward_hook(changed)
     with pytest.raises(ValueError, match="scores of the exported model differ from PyTorch by"):

@@ -6,14 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_zoo import tiny
+import torch
+from tiny_networks import tiny
 
-torch = pytest.importorskip("torch")
-
-from models.__main__ import main  # noqa: E402  # they need torch
-from models.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
-from models.speed_cell import measure_cell  # noqa: E402
-from models.speed_forms import FORMS, Forms, Shape  # noqa: E402
+from models.__main__ import main
+from models.checkpoint import Checkpoint, save_checkpoint
+from models.speed_cell import measure_cell
+from models.speed_forms import FORMS, Forms, Shape
 
 NETWORK = "mobilenetv3-small"
 LABELS = ("良品", "划痕", "凹陷", "dent")
