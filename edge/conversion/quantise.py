@@ -31,14 +31,20 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
         inputs: to calibrate with, each in the shape that the model takes.
         method: one of METHODS.
         also: further operators to quantise.
+
+    Raises:
+        ValueError: there are no pictures.
     """
+    pictures = list(inputs)
+    if not pictures:
+        raise ValueError("there are no pictures to calibrate with: give some")
     with tempfile.TemporaryDirectory() as folder:
         prepared, new = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)  # every shape is fixed
         quantize_static(
             str(prepared),
             str(new),
-            _Calibration(_input_name(fp32), inputs),
+            _Calibration(_input_name(fp32), pictures),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -47,7 +53,12 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
             op_types_to_quantize=["Conv", "Add", "Relu", "Gemm", "MatMul", "MaxPool", "GlobalMaxPool", "Resize", *also],
             nodes_to_exclude=[],
             calibrate_method=METHODS[method],
-            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+            extra_options={
+                "ActivationSymmetric": False,
+                "WeightSymmetric": True,
+                # Histograms are made of one picture after the other: else every activation of all pictures is kept.
+                **({} if method == "minmax" else {"CalibStridedMinMax": 1}),
+            },
         )
         int8.write_bytes(new.read_bytes())
 
@@ -72,10 +83,19 @@ def _input_name(model: Path) -> str:
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library is untyped
-    def __init__(self, name: str, inputs: Iterable[Image]) -> None:
+    def __init__(self, name: str, inputs: Sequence[Image]) -> None:
         self._name = name
-        self._inputs = iter(inputs)
+        self._inputs = inputs
+        self._next, self._end = 0, len(inputs)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._next, self._end = start_index, end_index
 
     def get_next(self) -> dict[str, Image] | None:
-        image = next(self._inputs, None)
-        return None if image is None else {self._name: image}
+        if self._next >= self._end:
+            return None
+        self._next += 1
+        return {self._name: self._inputs[self._next - 1]}

@@ -1,0 +1,82 @@
+"""The smaller forms of an ONNX model besides static INT8 (`edge.conversion.quantise`): dynamic INT8, and FP16."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import ModelProto, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+MULTIPLY = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+"""Operators with weights."""
+
+
+def dynamic_int8(fp32: Path, int8: Path) -> None:
+    """INT8 weights; the ranges of what lies between the layers are found anew for every picture.
+
+    It takes no pictures to calibrate with. Weights are uint8: ONNX Runtime's convolutions of this kind take no others.
+    """
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        prepared, new = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
+        quantize_dynamic(str(prepared), str(new), weight_type=QuantType.QUInt8)
+        int8.write_bytes(new.read_bytes())
+
+
+def half(fp32: Path, fp16: Path) -> None:
+    """FP16 from the first layer with weights to the last: for NCS2 and GPUs.
+
+    What normalises the picture before and makes scores of it after stays in FP32: the sums over all pixels of a picture
+    that is normalised by its own values are too long for FP16.
+
+    Raises:
+        ValueError: there is no layer with weights.
+    """
+    with quiet():
+        model = onnx.load(fp32)
+        half_of = convert_float_to_float16(model, keep_io_types=True, node_block_list=around(model))
+    onnx.checker.check_model(half_of, full_check=True)
+    onnx.save(half_of, fp16)
+
+
+def around(model: ModelProto) -> list[str]:
+    """The names of the operators before the first layer with weights and after the last.
+
+    Raises:
+        ValueError: there is no layer with weights.
+    """
+    nodes = list(model.graph.node)
+    places = [number for number, node in enumerate(nodes) if node.op_type in MULTIPLY]
+    if not places:
+        raise ValueError("the model has no layer with weights, so nothing of it can be made smaller")
+    return [node.name for node in (*nodes[: places[0]], *nodes[places[-1] + 1 :])]
+
+
+def check_weights(path: Path) -> None:
+    """Whether a model can be made smaller at all.
+
+    Raises:
+        ValueError: it has weights that are not finite numbers.
+    """
+    for weight in onnx.load(path).graph.initializer:
+        array = numpy_helper.to_array(weight)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{path}: {weight.name} has values that are not finite numbers (NaN): train it again")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """The libraries give advice that is followed already."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
