@@ -9,7 +9,7 @@ from edge.errors import EdgeError
 COMMANDS = {
     "synth": ("models.synth_cli", "render parts or a conveyor clip"),
     "score-parts": ("models.score_parts", "hold the decisions on a rendered line against its truth"),
-    "train": ("models.train", "a classifier from scratch on a folder of labelled pictures"),
+    "train": ("models.train", "a classifier of the zoo on a folder of labelled pictures"),
     "train-segmenter": ("models.train_segmenter", "a U-Net that draws the defects, on pictures with masks"),
     "crossvalidate": ("models.crossvalidate", "what runs with different folds held out come to together"),
     "export": ("models.export", "a trained run to a bundle with an FP32 ONNX model"),

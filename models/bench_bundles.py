@@ -19,13 +19,12 @@ from edge.bundle import load_bundle
 from models.bundle_writer import TOLERANCE, add_file, golden_inputs, write_golden, write_manifest
 from models.export import FILE, write_onnx
 from models.extend import Original, check, extend
-from models.mobilenet import MobileNetV3Small
 from models.quantize import FILE as INT8_FILE
 from models.quantize import difference_to_fp32, golden_scores, quantise
-from models.random_weights import MEAN, STD, Scores, normalised, randomise, rendered
-from models.resnet import resnet18, resnet50
+from models.random_weights import Scores, normalised, randomise, rendered
+from models.zoo import MEAN, NETWORKS, STD
 
-NETWORKS = {"resnet18": resnet18, "resnet50": resnet50, "mobilenetv3-small": MobileNetV3Small}
+PUBLISHED = ("resnet18", "resnet50", "mobilenetv3-small")
 LABELS = ("ok", "one", "two", "three")
 CALIBRATION = 32
 
@@ -33,7 +32,7 @@ CALIBRATION = 32
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `bench-bundles`."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="one folder for each network goes there")
-    parser.add_argument("--only", nargs="+", choices=sorted(NETWORKS), default=list(NETWORKS), metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=sorted(PUBLISHED), default=list(PUBLISHED), metavar="NAME")
     parser.add_argument("--size", type=int, default=224, help="width and height in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
 
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
 
 def make_bundle(bundle: Path, name: str, size: int, seed: int) -> None:
     """Write one bundle into an empty folder; the same again for the same size and seed."""
-    network = NETWORKS[name](len(LABELS))
+    network = NETWORKS[name].make(3, len(LABELS))
     randomise(network, seed, size)
     original = Original("RGB", "NCHW", size, size, "float32", MEAN, STD)
     _write_extended(Scores(network).eval(), original, bundle / FILE)

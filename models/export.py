@@ -4,6 +4,7 @@ import argparse
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,10 @@ from onnxruntime import InferenceSession
 
 from edge.frame import Image
 from models.bundle_writer import add_file, golden_inputs, read_manifest, write_golden, write_manifest
+from models.checkpoint import Checkpoint, load_checkpoint
 from models.mask_outputs import append_mask
-from models.network import Deployed
-from models.train import TrainSettings, load_checkpoint
-from models.train_segmenter import SegmenterSettings, is_segmenter, load_segmenter
-from models.unet import DeployedSegmenter
+from models.zoo import Network
+from models.zoo.deployed import Deployed
 
 FILE = "model.onnx"
 OPSET = 18
@@ -40,37 +40,58 @@ def run(args: argparse.Namespace) -> None:
         ValueError: no checkpoint, or the exported model does not answer as the original does.
         OSError: the bundle cannot be written.
     """
-    if is_segmenter(args.run):
-        export_segmenter(args)
-        return
-    network, labels, settings, data = load_checkpoint(args.run)
-    inputs = golden_inputs(settings.spec)
-    deployed = Deployed(network).eval()
+    checkpoint = load_checkpoint(args.run)
+    network = checkpoint.network
+    segments = network.kind.task == "segmentation"
+    inputs = golden_inputs(network.spec)
+    deployed = Deployed(network, checkpoint.module).eval()
     with torch.no_grad():
         wanted = np.concatenate([deployed(torch.from_numpy(image[None])).numpy() for image in inputs])
     args.out.mkdir(parents=True, exist_ok=True)
     _remove_old_files(args.out)
-    write_onnx(deployed, torch.from_numpy(inputs[:1]), args.out / FILE)
-    difference = float(np.abs(_answers(args.out / FILE, inputs) - wanted).max())
+    path = args.out / FILE
+    write_onnx(deployed, torch.from_numpy(inputs[:1]), path, output="logits" if segments else "scores")
+    answers = _answers(path, inputs)
+    if segments:
+        wanted, answers = _softmax(wanted), _softmax(answers)
+    difference = float(np.abs(answers - wanted).max())
     if not difference <= LARGEST_DIFFERENCE:
-        (args.out / FILE).unlink()
+        path.unlink()
         raise ValueError(f"the exported model differs from PyTorch by {difference:.2g}: nothing was written")
-    manifest = {
+    if segments:
+        model = onnx.load(path)
+        append_mask(model)
+        onnx.save(model, path)
+    manifest = _manifest(args, checkpoint)
+    manifest["golden"] = write_golden(args.out, inputs)
+    add_file(args.out, manifest, "fp32", FILE, _mask_scores(wanted) if segments else wanted)
+    write_manifest(args.out, manifest)
+    print(f"{args.out}: {FILE} differs from PyTorch by {difference:.1g} at most on {len(inputs)} golden inputs")
+
+
+def _manifest(args: argparse.Namespace, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a bundle says of itself before it has files."""
+    network = checkpoint.network
+    labels = network.labels
+    segments = network.kind.task == "segmentation"
+    return {
         "schema": "edgecls/bundle/1",
         "name": args.name or args.out.resolve().name,
         "version": args.version,
-        "task": "classification",
+        "task": network.kind.task,
         "labels": list(labels),
         "pass_label": labels[0],
-        "input": _input(settings),
+        **({"min_area": dict.fromkeys(labels[1:], "0.02 %")} if segments else {}),
+        "input": _input(network),
         "files": [],
-        "golden": write_golden(args.out, inputs),
+        "golden": {},
         "metrics": {},
-        "provenance": {"data": {"source": args.data_source, **data}, "training": _training(settings)},
+        "provenance": {
+            "data": {"source": args.data_source, **checkpoint.data},
+            "network": {"name": network.name, **network.settings},
+            "training": dict(checkpoint.training),
+        },
     }
-    add_file(args.out, manifest, "fp32", FILE, wanted)
-    write_manifest(args.out, manifest)
-    print(f"{args.out}: {FILE} differs from PyTorch by {difference:.1g} at most on {len(inputs)} golden inputs")
 
 
 def _remove_old_files(bundle: Path) -> None:
@@ -79,50 +100,6 @@ def _remove_old_files(bundle: Path) -> None:
         for entry in read_manifest(bundle)["files"]:
             (bundle / entry["path"]).unlink(missing_ok=True)
         (bundle / "model.json").unlink()
-
-
-def export_segmenter(args: argparse.Namespace) -> None:
-    """`run`, for a run of `train-segmenter`: the graph ends in a mask and its confidence.
-
-    Raises:
-        ValueError, OSError: as above.
-    """
-    network, labels, settings, data = load_segmenter(args.run)
-    inputs = golden_inputs(settings.spec)
-    deployed = DeployedSegmenter(network).eval()
-    with torch.no_grad():
-        logits = np.concatenate([deployed(torch.from_numpy(image[None])).numpy() for image in inputs])
-    args.out.mkdir(parents=True, exist_ok=True)
-    _remove_old_files(args.out)
-    path = args.out / FILE
-    write_onnx(deployed, torch.from_numpy(inputs[:1]), path, output="logits")
-    wanted = torch.from_numpy(logits).softmax(1).numpy()
-    difference = float(np.abs(torch.from_numpy(_answers(path, inputs)).softmax(1).numpy() - wanted).max())
-    if not difference <= LARGEST_DIFFERENCE:
-        path.unlink()
-        raise ValueError(f"the exported model differs from PyTorch by {difference:.2g}: nothing was written")
-    model = onnx.load(path)
-    append_mask(model)
-    onnx.save(model, path)
-    manifest = {
-        "schema": "edgecls/bundle/1",
-        "name": args.name or args.out.resolve().name,
-        "version": args.version,
-        "task": "segmentation",
-        "labels": list(labels),
-        "pass_label": labels[0],
-        "min_area": dict.fromkeys(labels[1:], "0.02 %"),
-        "input": _input(settings),
-        "files": [],
-        "golden": write_golden(args.out, inputs),
-        "metrics": {},
-        "provenance": {"data": {"source": args.data_source, **data}, "training": _training(settings)},
-    }
-    add_file(args.out, manifest, "fp32", FILE, _mask_scores(wanted))
-    write_manifest(args.out, manifest)
-    print(
-        f"{args.out}: the scores of the pixels differ from PyTorch by {difference:.1g} at most on {len(inputs)} inputs"
-    )
 
 
 def _mask_scores(softmax: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -156,8 +133,9 @@ def _answers(path: Path, inputs: Image) -> npt.NDArray[np.float32]:
     return np.concatenate([session.run(None, {"image": image[None]})[0] for image in inputs])
 
 
-def _input(settings: TrainSettings | SegmenterSettings) -> dict[str, object]:
-    spec = settings.spec
+def _input(network: Network) -> dict[str, object]:
+    spec = network.spec
+    inside = network.kind.standardises
     return {
         "width": spec.width,
         "height": spec.height,
@@ -165,12 +143,13 @@ def _input(settings: TrainSettings | SegmenterSettings) -> dict[str, object]:
         "colour": spec.colour,
         "layout": "NHWC",
         "dtype": "uint8",
-        "normalisation": "per_picture",
-        "mean": [0.0] * spec.channels,
-        "std": [1.0] * spec.channels,
+        "normalisation": "per_picture" if inside else "fixed",
+        "mean": [0.0] * spec.channels if inside else list(spec.mean),
+        "std": [1.0] * spec.channels if inside else list(spec.std),
         "resize": spec.resize,
     }
 
 
-def _training(settings: TrainSettings | SegmenterSettings) -> dict[str, object]:
-    return {name: getattr(settings, name) for name in settings.__slots__}
+def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    values: npt.NDArray[np.float32] = torch.from_numpy(logits).softmax(1).numpy()
+    return values

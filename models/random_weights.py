@@ -9,10 +9,7 @@ from torch import Tensor, nn
 from edge.frame import Image
 from edge.preprocess import InputSpec
 from models.bundle_writer import golden_inputs
-
-# Of ImageNet, in the order RGB, of values 0 to 1: what the published weights expect.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+from models.zoo import MEAN, STD
 
 PICTURES = 48
 BATCH = 16
@@ -42,7 +39,7 @@ def randomise(network: nn.Module, seed: int, size: int) -> None:
     what all pictures have in common, and the rounding of INT8 would drown the rest.
 
     Args:
-        network: its last linear layer is `head`, or the last of `head`.
+        network: its last linear layer makes the logits.
         seed: of everything random.
         size: width and height of its input in pixels.
     """
@@ -95,7 +92,7 @@ def _settle_statistics(network: nn.Module, pictures: Tensor) -> None:
 
 
 def _tell_apart(network: nn.Module, pictures: Tensor) -> None:
-    head = network.head[-1] if isinstance(network.head, nn.Sequential) else network.head
+    head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     seen: list[Tensor] = []
     hook = head.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
     network.eval()

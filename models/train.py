@@ -1,88 +1,84 @@
-"""`python -m models train`: a classifier from scratch on a folder of labelled pictures."""
+"""`python -m models train`: a classifier of the zoo on a folder of labelled pictures."""
 
 import argparse
-import contextlib
-import copy
-import functools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
 
-from edge.preprocess import InputSpec, Preprocessor
-from edge.sources.images import read_image
-from models.augment import Sample, Sampler
+from models.augment import Sample
+from models.checkpoint import Checkpoint, save_checkpoint
 from models.dataset import Picture, read_dataset
-from models.metrics import balanced_accuracy, confusion
-from models.network import DefectNet
+from models.metrics import Matrix, balanced_accuracy, confusion
 from models.picture import draw_curves
+from models.start import start_from
+from models.training import Losses, Recipe, Row, batch_of, fit, mixed_precision, tensor_of
+from models.zoo import CLASSIFIERS, Draws, Network, describe
 
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """Everything that a run depends on besides its pictures.
-
-    Attributes:
-        size: width and height of the input in pixels, a multiple of 32.
-        colour: GRAY or BGR.
-        epochs: how many.
-        samples: per epoch.
-        batch: samples per step.
-        learning_rate: the highest, of a one-cycle schedule.
-        label_smoothing: keeps the scores from claiming certainty.
-        seed: of everything random.
-    """
-
-    size: int = 256
-    colour: Literal["GRAY", "BGR"] = "GRAY"
-    epochs: int = 60
-    samples: int = 640
-    batch: int = 16
-    learning_rate: float = 1.5e-3
-    label_smoothing: float = 0.05
-    paste_share: float = 0.4
-    seed: int = 1
-
-    @property
-    def spec(self) -> InputSpec:
-        """What the model expects."""
-        return InputSpec(self.size, self.size, self.colour, "stretch")
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A finished run: the averaged network, and how it went."""
-
-    network: DefectNet
-    labels: tuple[str, ...]
-    settings: TrainSettings
-    history: list[dict[str, float]]
-    matrix: npt.NDArray[np.int64]
+AT_ONCE = 32
+"""Pictures held out that are looked at together."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `train`."""
-    default = TrainSettings()
+    default = Recipe()
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of labelled pictures")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for checkpoint, curves, metrics")
+    parser.add_argument("--network", choices=CLASSIFIERS, default="defect-net", help="(default: %(default)s)")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="begin with the weights of a run, or of torchvision")
     parser.add_argument("--pass-label", help="the label that means good (default: ok, good or free)")
-    parser.add_argument("--size", type=int, default=default.size, help="input in pixels (default: %(default)s)")
-    parser.add_argument("--colour", choices=("GRAY", "BGR"), default=default.colour)
-    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--size", type=int, default=256, help="input in pixels (default: %(default)s)")
+    parser.add_argument("--colour", choices=("GRAY", "BGR"), default="GRAY")
+    add_shape_arguments(parser)
+    add_recipe_arguments(parser, default)
+    parser.add_argument("--label-smoothing", type=float, default=default.label_smoothing)
+    parser.add_argument("--fold", type=int, help="hold out this fold instead of the split `val`")
+
+
+def add_shape_arguments(parser: argparse.ArgumentParser) -> None:
+    """The settings of networks."""
+    parser.add_argument("--width", type=int, help="channels at first (default: the network's own)")
+    parser.add_argument("--levels", type=int, help="sizes that a U-Net looks at, each half of the one before")
+    parser.add_argument("--skips", type=int, help="keep so many of a U-Net's skips, the shallow ones (default: all)")
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser, default: Recipe) -> None:
+    """How to train."""
+    parser.add_argument("--epochs", type=int, default=default.epochs, help="(default: %(default)s)")
     parser.add_argument("--samples", type=int, default=default.samples, help="per epoch (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=default.batch)
-    parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
+    parser.add_argument("--batch", type=int, default=default.batch, help="(default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="(default: %(default)s)")
     parser.add_argument("--paste-share", type=float, default=default.paste_share, help="defects shown on other parts")
     parser.add_argument("--seed", type=int, default=default.seed)
-    parser.add_argument("--fold", type=int, help="hold out this fold instead of the split `val`")
     parser.add_argument("--threads", type=int, default=0, help="of torch (default: all cores)")
+
+
+def asked_network(args: argparse.Namespace, name: str, labels: tuple[str, ...]) -> Network:
+    """The network that the command line describes.
+
+    Raises:
+        ValueError: an option does not fit it.
+    """
+    wanted = {key: getattr(args, key) for key in ("width", "levels", "skips") if getattr(args, key) is not None}
+    return describe(name, labels, (args.size, args.size), args.colour, wanted)
+
+
+def asked_recipe(args: argparse.Namespace, default: Recipe) -> Recipe:
+    """The recipe that the command line describes.
+
+    Raises:
+        ValueError: there is nothing to do by it.
+    """
+    asked = {one.name: getattr(args, one.name) for one in fields(Recipe) if hasattr(args, one.name)}
+    recipe = replace(default, **asked)
+    if min(recipe.epochs, recipe.samples, recipe.batch) < 1:
+        raise ValueError("--epochs, --samples and --batch: give 1 or more of each")
+    return recipe
 
 
 def run(args: argparse.Namespace) -> None:
@@ -92,163 +88,94 @@ def run(args: argparse.Namespace) -> None:
         ValueError: the folder is no data set, or a setting makes no sense.
         OSError: the run's folder cannot be written.
     """
-    settings = TrainSettings(**{name: getattr(args, name) for name in TrainSettings.__slots__ if hasattr(args, name)})
-    if settings.size % 32 or settings.size < 64:
-        raise ValueError(f"--size {settings.size}: give a multiple of 32, 64 or more")
+    asked_network(args, args.network, ("ok", "defect"))  # what makes no sense is said before pictures are read
     dataset = read_dataset(args.data, args.pass_label)
+    network, recipe = asked_network(args, args.network, dataset.labels), asked_recipe(args, Recipe())
     training, held_out = dataset.fold(args.fold) if args.fold is not None else (
         dataset.split("train"),
         dataset.split("val"),
     )  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
     if args.threads:
         torch.set_num_threads(args.threads)
-    trained = train(training, held_out, dataset.labels, settings)
-    torch.save(
-        {
-            "state": trained.network.state_dict(),
-            "labels": trained.labels,
-            "settings": asdict(settings),
-            "data": {"folder": args.data.name, "training": len(training), "held_out": len(held_out), "fold": args.fold},
-        },
-        args.out / "checkpoint.pt",
-    )
-    draw_curves(trained.history, args.out / "curves.png", args.out.name)
+    torch.manual_seed(recipe.seed)
+    module = network.make()
+    if args.start:
+        start_from(module, args.start)
+    args.out.mkdir(parents=True, exist_ok=True)
+    module, history, matrix = train(network, module, training, held_out, recipe)
+    data = {"folder": args.data.name, "training": len(training), "held_out": len(held_out), "fold": args.fold}
+    save_checkpoint(args.out, Checkpoint(network, module, asdict(recipe), data))
+    draw_curves(history, args.out / "curves.png", args.out.name)
     metrics = {
-        "labels": trained.labels,
-        "balanced_accuracy": balanced_accuracy(trained.matrix),
-        "confusion": trained.matrix.tolist(),
-        "history": trained.history,
+        "network": network.as_json(),
+        "labels": network.labels,
+        "balanced_accuracy": balanced_accuracy(matrix),
+        "confusion": matrix.tolist(),
+        "history": history,
     }
-    (args.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    (args.out / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"balanced accuracy {metrics['balanced_accuracy']:.3f} on {len(held_out)} pictures held out; see {args.out}")
 
 
-def load_checkpoint(run_folder: Path) -> tuple[DefectNet, tuple[str, ...], TrainSettings, dict[str, Any]]:
-    """The network of a run in evaluation mode, its labels, its settings, and what it was trained on.
-
-    Raises:
-        ValueError: there is no checkpoint, or it is not one of ours.
-    """
-    path = run_folder / "checkpoint.pt"
-    try:
-        saved = torch.load(path, weights_only=True)
-        settings = TrainSettings(**saved["settings"])
-        network = DefectNet(settings.spec.channels, len(saved["labels"]))
-        network.load_state_dict(saved["state"])
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist: give the folder that `train` wrote") from error
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} does not fit this version of the workshop ({error}): train again") from error
-    return network.eval(), tuple(saved["labels"]), settings, saved["data"]
-
-
 def train(
-    training: list[Picture], held_out: list[Picture], labels: tuple[str, ...], settings: TrainSettings
-) -> Trained:
-    """Train on one list of pictures and measure on the other, which has no influence on the training.
+    network: Network, module: nn.Module, training: list[Picture], held_out: list[Picture], recipe: Recipe
+) -> tuple[nn.Module, list[Row], Matrix]:
+    """Train a classifier on one list of pictures and measure on the other, which has no influence on the training.
 
-    What is kept is the running average of the weights at the end, not the best epoch on the pictures held out.
+    Returns:
+        The network in evaluation mode, a row for each epoch, and the last confusion matrix of the pictures held out.
     """
-    torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
-    sampler = Sampler(training, labels, settings.spec, rng, paste_share=settings.paste_share)
-    network = DefectNet(settings.spec.channels, len(labels)).to(memory_format=torch.channels_last)
-    average = copy.deepcopy(network).eval().requires_grad_(False)
-    steps = settings.samples // settings.batch
-    optimiser = optimiser_of(network, settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, max(2, steps * settings.epochs), pct_start=0.15, final_div_factor=50
-    )
-    test_x, test_y = tensor_of(held_out, settings.spec), np.array([labels.index(p.label) for p in held_out])
-    history: list[dict[str, float]] = []
-    matrix = np.zeros((len(labels), len(labels)), np.int64)
-    done = 0
-    bar = tqdm(range(settings.epochs), unit="epoch")
-    for epoch in bar:
-        network.train()
-        sums = np.zeros(3)
-        for _ in range(steps):
-            parts = _losses(network, [sampler.draw() for _ in range(settings.batch)], settings.label_smoothing)
-            torch.stack(parts).sum().backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-            optimiser.step()
-            schedule.step()
-            optimiser.zero_grad(set_to_none=True)
-            done += 1
-            follow(average, network, min(0.995, done / (done + 50)))
-            sums += [part.item() for part in parts]
-        row = dict(zip(("label_loss", "map_loss", "dice_loss"), (sums / steps).tolist(), strict=True))
-        if epoch % 5 == 4 or epoch == settings.epochs - 1:
-            matrix = confusion(test_y, _predict(average, test_x), len(labels))
-            row["balanced_accuracy"] = balanced_accuracy(matrix)
-            bar.set_postfix(loss=f"{sums.sum() / steps:.3f}", held_out=f"{row['balanced_accuracy']:.3f}")
-        history.append({"epoch": epoch + 1, **row})
-    return Trained(average, labels, settings, history, matrix)
+    labels = network.labels
+    test_x, test_y = tensor_of(held_out, network.spec), np.array([labels.index(p.label) for p in held_out])
+    matrix: Matrix = np.zeros((len(labels), len(labels)), np.int64)
+
+    def measure(average: nn.Module) -> Row:
+        nonlocal matrix
+        matrix = confusion(test_y, predict(network, average, test_x), len(labels))
+        return {"balanced_accuracy": balanced_accuracy(matrix)}
+
+    def losses(one: nn.Module, samples: list[Sample]) -> Losses:
+        return classifier_losses(network, one, samples, recipe.label_smoothing)
+
+    module, history = fit(network, module, training, recipe, losses, measure)
+    return module, history, matrix
 
 
-def optimiser_of(network: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW; weights decay, biases and norms do not."""
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]  # decaying biases and norms only does harm
-    groups = [{"params": weights, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=learning_rate)
-
-
-def _losses(network: DefectNet, samples: list[Sample], smoothing: float) -> list[Tensor]:
-    """What the label costs, what the maps cost, and how badly the drawn defects overlap with the real ones (Dice)."""
-    x = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
-    target = torch.from_numpy(np.stack([s.target for s in samples]))
+def classifier_losses(network: Network, module: nn.Module, samples: list[Sample], smoothing: float) -> Losses:
+    """What the label costs, and of a network that draws also the maps, and how badly they overlap (Dice)."""
     label = torch.tensor([s.label for s in samples])
-    known = torch.tensor([float(s.has_target) for s in samples])
+    maps: Tensor | None = None
     with mixed_precision():
-        logits, maps = network(x.contiguous(memory_format=torch.channels_last))
-    logits, maps = logits.float(), maps.float()
-    label_loss = F.cross_entropy(logits, label, label_smoothing=smoothing)
+        x = batch_of(network, samples)
+        if isinstance(module, Draws):
+            logits, maps = module.draw(x)
+        else:
+            logits = module(x)
+    label_loss = F.cross_entropy(logits.float(), label, label_smoothing=smoothing)
+    if maps is None:
+        return {"label_loss": label_loss}
+    return {"label_loss": label_loss, **_map_losses(maps.float(), samples, label)}
+
+
+def _map_losses(maps: Tensor, samples: list[Sample], label: Tensor) -> Losses:
+    target = torch.from_numpy(np.stack([s.target for s in samples]))
+    known = torch.tensor([float(s.has_target) for s in samples])
     weight = torch.tensor(4.0)  # few cells are defective
     per_cell = F.binary_cross_entropy_with_logits(maps, target, pos_weight=weight, reduction="none")
     map_loss = 5 * (per_cell.mean((1, 2, 3)) * known).mean()
     defective = torch.nonzero((label > 0) & (known > 0)).flatten()
     if len(defective) == 0:
-        return [label_loss, map_loss, label_loss * 0]
+        return {"map_loss": map_loss, "dice_loss": map_loss * 0}
     drawn = torch.sigmoid(maps)[defective, label[defective] - 1]
     real = target[defective, label[defective] - 1]
     overlap = (2 * (drawn * real).sum((1, 2)) + 1) / (drawn.sum((1, 2)) + real.sum((1, 2)) + 1)
-    return [label_loss, map_loss, (1 - overlap).mean()]
+    return {"map_loss": map_loss, "dice_loss": (1 - overlap).mean()}
 
 
-def follow(average: torch.nn.Module, network: torch.nn.Module, keep: float) -> None:
-    """Move the running average of the weights a step towards the network."""
+def predict(network: Network, module: nn.Module, x: Tensor) -> npt.NDArray[np.int64]:
+    """The best label of each picture; x (n, channels, height, width) uint8."""
+    if len(x) == 0:
+        return np.zeros(0, np.int64)
     with torch.no_grad():
-        for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-            if old.dtype.is_floating_point:
-                old.lerp_(new, 1 - keep)
-            else:
-                old.copy_(new)
-
-
-def _predict(network: DefectNet, x: Tensor) -> npt.NDArray[np.int64]:
-    with torch.no_grad():
-        answers = [network(part.float() / 255)[0].argmax(1).numpy() for part in x.split(32)]
+        answers = [module(network.prepare(part.float() / 255)).argmax(1).numpy() for part in x.split(AT_ONCE)]
     return np.concatenate(answers)
-
-
-def tensor_of(pictures: list[Picture], spec: InputSpec) -> Tensor:
-    """(n, channels, height, width) uint8, through the runtime's own preprocessing."""
-    stack = np.empty((len(pictures), *spec.shape[1:]), np.uint8)
-    for number, picture in enumerate(pictures):
-        Preprocessor(spec, stack[number : number + 1])(read_image(picture.image))
-    return torch.from_numpy(stack).permute(0, 3, 1, 2)
-
-
-def mixed_precision() -> contextlib.AbstractContextManager[Any]:
-    """BF16 where the processor has it."""
-    return torch.autocast("cpu", torch.bfloat16) if _multiplies_bf16() else contextlib.nullcontext()
-
-
-@functools.cache
-def _multiplies_bf16() -> bool:
-    """Whether the processor does so natively: training is twice as fast then, and many times slower elsewhere."""
-    path = Path("/proc/cpuinfo")
-    flags = path.read_text(encoding="utf-8") if path.exists() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags

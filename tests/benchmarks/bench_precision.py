@@ -7,7 +7,6 @@ network that the bundle was made of, for the published ones.
 import argparse
 import os
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from harness import PUBLISHED, SHIPPED, Table, asked, bundle, in_turn, main, ratio
@@ -24,16 +23,10 @@ def torch_run(name: str, model: Bundle) -> Callable[[], None]:
     """One inference with PyTorch as people write it: eager, FP32, every core."""
     import torch
 
-    from models.mobilenet import MobileNetV3Small
-    from models.resnet import resnet18, resnet50
+    from models.zoo import NETWORKS
 
-    makers: dict[str, Callable[[int], Any]] = {
-        "resnet18": resnet18,
-        "resnet50": resnet50,
-        "mobilenetv3-small": MobileNetV3Small,
-    }
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    network = makers[name](len(model.labels)).eval()
+    network = NETWORKS[name].make(3, len(model.labels)).eval()
     spec = model.manifest.input.spec
     picture = torch.from_numpy(np.random.default_rng(1).random((1, 3, spec.height, spec.width), np.float32))
 

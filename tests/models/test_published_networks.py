@@ -11,22 +11,21 @@ def torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("resnet18", 11_689_512), ("resnet50", 25_557_032), ("MobileNetV3Small", 2_542_856)]
+    ("name", "parameters"), [("resnet18", 11_689_512), ("resnet50", 25_557_032), ("mobilenetv3-small", 2_542_856)]
 )
 def test_a_network_has_as_many_parameters_as_the_published_one(name: str, parameters: int) -> None:
-    from models import mobilenet, resnet
+    from models.zoo import NETWORKS
 
-    network = (getattr(resnet, name, None) or getattr(mobilenet, name))(1000)
-    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert sum(p.numel() for p in NETWORKS[name].make(3, 1000).parameters()) == parameters
 
 
 def scores_of(seed: int) -> npt.NDArray[np.float32]:
     import torch
 
-    from models.mobilenet import MobileNetV3Small
     from models.random_weights import Scores, normalised, randomise, rendered
+    from models.zoo.mobilenet import MobileNetV3Small
 
-    network = MobileNetV3Small(4)
+    network = MobileNetV3Small(3, 4)
     randomise(network, seed, 64)
     with torch.no_grad():
         scores: npt.NDArray[np.float32] = Scores(network)(normalised(rendered(64, 1000, 24))).numpy()
@@ -52,12 +51,12 @@ def test_activations_neither_vanish_nor_explode() -> None:
     import torch
 
     from models.random_weights import normalised, randomise, rendered
-    from models.resnet import resnet18
+    from models.zoo.resnet import resnet18
 
-    network = resnet18(4)
+    network = resnet18(3, 4)
     randomise(network, 5, 64)
     deviations: list[float] = []
-    for stage in network.stages:
+    for stage in (block for number in range(1, 5) for block in network.get_submodule(f"layer{number}")):
         stage.register_forward_hook(lambda _module, _inputs, output: deviations.append(output.std().item()))
     with torch.no_grad():
         network(normalised(rendered(64, 1000, 8)))

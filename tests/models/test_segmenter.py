@@ -13,7 +13,7 @@ from edge.preprocess import InputSpec
 from models.__main__ import main
 from models.dataset import Picture, truth_mask
 from models.mask_metrics import PixelCounts
-from models.unet import Segmenter, UNet, UNetClassifier
+from models.zoo.unet import Segmenter, UNet, UNetClassifier
 
 
 def write_pictures(folder: Path) -> Path:
@@ -56,9 +56,9 @@ def test_from_pictures_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--size", "40"), "--size 40: give a multiple of 32 for 6 levels, 32 or more"),
-        (("--levels", "1"), "--levels 1 --width 8: give 2 to 8 levels"),
-        (("--skips", "6"), "--skips 6: 6 levels have 0 to 5 skips"),
+        (("--size", "40"), "size 40x40: unet-segmenter takes a multiple of 32, 32 or more"),
+        (("--levels", "1"), "levels 1: give 2 to 8"),
+        (("--skips", "6"), "skips 6: 6 levels have 0 to 5 skips"),
     ],
 )
 def test_settings_that_make_no_sense(

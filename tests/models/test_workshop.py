@@ -136,7 +136,7 @@ def test_bad_input_gets_one_sentence(
         return complaint(capsys, *command)
 
     assert "is not a folder" in said("train", "--data", tmp_path / "none", "--out", tmp_path / "r")
-    assert "multiple of 32" in said("train", "--data", parts, "--out", tmp_path / "r", "--size", 100)
+    assert "takes a multiple of 32" in said("train", "--data", parts, "--out", tmp_path / "r", "--size", 100)
     assert "checkpoint.pt does not exist" in said("export", "--run", tmp_path, "--out", tmp_path / "b")
     assert "has no model.json" in said("quantize", "--model", tmp_path, "--data", parts)
     one = tmp_path / "one/ok"

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network import standardise
+from models.zoo.standardise import standardise
 
 WIDEST = 8
 """No level has more channels than so many times those of the first: the deep ones would hold most of the weights."""
@@ -78,27 +78,24 @@ class Segmenter(nn.Module):  # type: ignore[misc]  # torch is unchecked
 
 
 class UNetClassifier(nn.Module):  # type: ignore[misc]  # torch is unchecked
-    """Logits of every label for the picture; the arguments are those of `UNet`."""
+    """Logits of every label for the picture; the arguments are those of `UNet`.
+
+    Masks teach it where to look: a 1x1 convolution that only training uses draws the defects from the same features.
+    """
 
     def __init__(self, channels: int, labels: int, width: int = 8, levels: int = 6, skips: int | None = None) -> None:
         super().__init__()
         self.body = UNet(channels, width, levels, skips)
         self.head = nn.Linear(width, labels)
+        self.maps = nn.Conv2d(width, labels - 1, 1)
+        nn.init.constant_(self.maps.bias, -3.0)  # defects are rare
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, labels) of x (n, channels, height, width), whose values are 0 to 1."""
         logits: Tensor = self.head(self.body(x).mean((2, 3)))
         return logits
 
-
-class DeployedSegmenter(nn.Module):  # type: ignore[misc]  # torch is unchecked
-    """What is exported, up to its logits: uint8 (1, height, width, channels) in, (1, labels, height, width) out."""
-
-    def __init__(self, network: Segmenter) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits of one picture."""
-        logits: Tensor = self.network(image.permute(0, 3, 1, 2).to(torch.float32) / 255.0)
-        return logits
+    def draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (n, labels) and map logits (n, labels - 1, height / 4, width / 4) of x."""
+        features = self.body(x)
+        return self.head(features.mean((2, 3))), self.maps(F.avg_pool2d(features, 4))

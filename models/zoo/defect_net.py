@@ -14,9 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDTHS = (16, 32, 64, 96, 128)
+from models.zoo.standardise import standardise
+
+WIDTHS = (1, 2, 4, 6, 8)
+"""Of the levels of the encoder, in widths of the first."""
 BLOCKS = (0, 1, 1, 1, 1)
-DECODER = 32
+DECODER = 2
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -41,36 +44,41 @@ class DefectNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
     Args:
         channels: 1 (grey) or 3.
         labels: how many, the pass label included; it comes first.
+        width: channels of the first level.
     """
 
-    def __init__(self, channels: int, labels: int) -> None:
+    def __init__(self, channels: int, labels: int, width: int = 16) -> None:
         super().__init__()
+        widths, decoder = [width * times for times in WIDTHS], width * DECODER
         stages = []
         inputs = channels
-        for width, blocks in zip(WIDTHS, BLOCKS, strict=True):
-            stages.append(nn.Sequential(_conv(inputs, width, 2), *(_Residual(width) for _ in range(blocks))))
-            inputs = width
+        for outputs, blocks in zip(widths, BLOCKS, strict=True):
+            stages.append(nn.Sequential(_conv(inputs, outputs, 2), *(_Residual(outputs) for _ in range(blocks))))
+            inputs = outputs
         self.encoder = nn.ModuleList(stages)
-        self.lateral = nn.ModuleList(nn.Conv2d(width, DECODER, 1) for width in WIDTHS[1:])
-        self.decoder = nn.ModuleList(_conv(DECODER, DECODER) for _ in WIDTHS[2:])
-        self.maps = nn.Conv2d(DECODER, labels - 1, 1)
+        self.lateral = nn.ModuleList(nn.Conv2d(inputs, decoder, 1) for inputs in widths[1:])
+        self.decoder = nn.ModuleList(_conv(decoder, decoder) for _ in widths[2:])
+        self.maps = nn.Conv2d(decoder, labels - 1, 1)
         self.dropout = nn.Dropout(0.2)
-        self.head = nn.Linear(WIDTHS[-1] + DECODER + 3 * (labels - 1), labels)
-        self._start_from_the_maps(labels - 1)
+        self.head = nn.Linear(widths[-1] + decoder + 3 * (labels - 1), labels)
+        self._start_from_the_maps(labels - 1, widths[-1] + decoder)
 
-    def _start_from_the_maps(self, defects: int) -> None:
+    def _start_from_the_maps(self, defects: int, first: int) -> None:
         """Begin with a head that believes the maps: what is drawn there speaks for its label and against `ok`."""
         nn.init.constant_(self.maps.bias, -3.0)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
-        first = WIDTHS[-1] + DECODER
         with torch.no_grad():
             for defect in range(defects):
                 self.head.weight[defect + 1, first + defect] = 0.5
                 self.head.weight[defect + 1, first + 2 * defects + defect] = 0.5
                 self.head.weight[0, first + defect] = -0.1
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, labels) of x, see `draw`."""
+        return self.draw(x)[0]
+
+    def draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (n, labels) and map logits (n, labels - 1, height / 4, width / 4) of x (n, channels, height, width).
 
         Height and width are multiples of 32; the values are 0 to 1.
@@ -91,24 +99,3 @@ class DefectNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
         area = torch.sigmoid(maps).mean((2, 3)) * 10
         strongest_patch = F.adaptive_max_pool2d(F.avg_pool2d(maps, 4), 1).flatten(1)
         return self.head(torch.cat([pooled, strongest_point, area, strongest_patch], 1)), maps
-
-
-def standardise(x: Tensor) -> Tensor:
-    """Each picture to mean 0 and deviation 1: exposure and gain of the camera say nothing about the part."""
-    x = x - x.mean((1, 2, 3), keepdim=True)
-    deviation = (x * x).mean((1, 2, 3), keepdim=True).sqrt()
-    return x / (deviation + 0.02)
-
-
-class Deployed(nn.Module):  # type: ignore[misc]  # torch is unchecked
-    """What is exported: uint8 (1, height, width, channels) in, softmax scores (1, labels) out."""
-
-    def __init__(self, network: DefectNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Scores of one picture."""
-        x = image.permute(0, 3, 1, 2).to(torch.float32) / 255.0
-        logits, _ = self.network(x)
-        return logits.softmax(1)
