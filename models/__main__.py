@@ -13,6 +13,7 @@ COMMANDS = {
     "train-segmenter": ("models.train_segmenter", "a U-Net that draws the defects, on pictures with masks"),
     "crossvalidate": ("models.crossvalidate", "what runs with different folds held out come to together"),
     "export": ("models.export", "a trained run to a bundle with an FP32 ONNX model"),
+    "prune": ("models.prune", "a trained network with fewer channels or weights, trained on"),
     "quantize": ("models.quantize", "add an INT8 or FP16 model to a bundle, and say what it costs"),
     "extend": ("models.extend", "make an ONNX model of elsewhere take the camera's uint8 pictures"),
     "bench-bundles": ("models.bench_bundles", "bundles of published networks with weights by chance, for benchmarks"),

@@ -1,5 +1,6 @@
 """Fonts for labels in any script: whatever of the installed fonts has the letters that a picture needs."""
 
+import contextlib
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from matplotlib.ft2font import FT2Font
 
 PACKAGES = "fonts-noto-core fonts-noto-cjk"
 """Debian's, with the letters of nearly every script."""
+PLAIN = {"400", "normal", "regular"}
 
 
 def use_fonts_for(texts: Iterable[str]) -> None:
@@ -40,10 +42,13 @@ def _own() -> str:
 
 def _others() -> list[tuple[str, str]]:
     """(path, family) of every installed font, those with upright, plain letters first."""
-    entries = font_manager.fontManager.ttflist
-    plain = sorted(
-        entries, key=lambda one: (one.style != "normal", str(one.weight) not in ("400", "normal", "regular"))
-    )
+    manager = font_manager.fontManager
+    known = {one.fname for one in manager.ttflist}
+    for path in font_manager.findSystemFonts():
+        if path not in known:  # installed since matplotlib last looked, which it does once in its life
+            with contextlib.suppress(OSError, RuntimeError):
+                manager.addfont(path)
+    plain = sorted(manager.ttflist, key=lambda one: (one.style != "normal", str(one.weight) not in PLAIN))
     return [(one.fname, one.name) for one in plain]
 
 
