@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.backends import BACKENDS
-from edge.bundle import Bundle, load_bundle
+from edge.bundle import load_bundle
 from models.charts import draw_comparison
 from models.dataset import Picture, known_pictures
 from models.measure import Subject, bytes_of, figures_of, latencies_ms, quality, sparsity_of, subject
@@ -109,14 +109,3 @@ def comparison_table(rows: Sequence[Row]) -> str:
             f"{row['faster']:.2f}x",
         ])  # fmt: skip
     return markdown(head, cells)
-
-
-def all_subjects(bundle: Bundle, label: str = "") -> list[Subject]:
-    """Every model of a bundle on every engine that it is for, FP32 first."""
-    order = sorted(bundle.precisions, key=lambda precision: precision != "fp32")
-    return [
-        subject(bundle, precision, backend, label)
-        for precision in order
-        for backend in BACKENDS
-        if precision in bundle.precisions_for(backend)
-    ]

@@ -14,7 +14,7 @@ from models.bundle_writer import edited, read_manifest, write_manifest
 from models.charts import draw_evaluation
 from models.dataset import Picture, known_pictures, truth_of
 from models.evaluate_masks import evaluate_masks, mask_table
-from models.measure import figures_of_scores, scores_on, subject
+from models.measure import figures_of_scores, scores_on, subject, subjects_of
 from models.metrics import Bin, Matrix, Scores, reliability, table
 from models.tables import write_report
 
@@ -131,11 +131,9 @@ def _temper(args: argparse.Namespace, bundle: Bundle, pictures: Sequence[Picture
         value = enter(folder, manifest, fitted, note)
         manifest["metrics"] = {}  # their scores are no more
         write_manifest(folder, manifest)
-        for one in manifest["files"]:
-            told = load_bundle(folder)
-            for engine in BACKENDS:
-                if one["precision"] in told.precisions_for(engine):
-                    subject(told, one["precision"], engine)
+        problems = subjects_of(load_bundle(folder))[1]
+        if problems:
+            raise ValueError(problems[0])
     print(
         f"temperature {value:.3f}: calibration error {fitted.before:.4f} before, {fitted.after:.4f} after, log loss "
         f"{fitted.log_loss_before:.4f} before, {fitted.log_loss_after:.4f} after, on pictures that it was not fitted on"

@@ -13,6 +13,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from edge.conversion.quantise import write_bare
+
 MULTIPLY = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 """Operators with weights."""
 
@@ -26,7 +28,7 @@ def dynamic_int8(fp32: Path, int8: Path) -> None:
         prepared, new = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
         quantize_dynamic(str(prepared), str(new), weight_type=QuantType.QUInt8)
-        int8.write_bytes(new.read_bytes())
+        write_bare(onnx.load(new), int8)
 
 
 def half(fp32: Path, fp16: Path) -> None:
@@ -42,7 +44,7 @@ def half(fp32: Path, fp16: Path) -> None:
         model = onnx.load(fp32)
         half_of = convert_float_to_float16(model, keep_io_types=True, node_block_list=around(model))
     onnx.checker.check_model(half_of, full_check=True)
-    onnx.save(half_of, fp16)
+    write_bare(half_of, fp16)
 
 
 def around(model: ModelProto) -> list[str]:

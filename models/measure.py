@@ -13,9 +13,10 @@ import onnx
 from onnx import numpy_helper
 from tqdm import tqdm
 
-from edge.backends import BackendName, EngineSettings
+from edge.backends import BACKENDS, BackendName, EngineSettings
 from edge.bundle import Bundle, Precision
 from edge.engine import Engine, Slot
+from edge.errors import BackendError, BundleError
 from edge.preprocess import Preprocessor
 from edge.sources.images import read_image
 from models.dataset import Picture, truth_of
@@ -64,6 +65,32 @@ def subject(bundle: Bundle, precision: Precision, backend: BackendName, label: s
     """
     engine = Engine(bundle, EngineSettings(backend=backend, device="cpu", precision=precision))
     return Subject(bundle, precision, backend, engine.slot(), label)
+
+
+def subjects_of(
+    bundle: Bundle, precisions: Sequence[Precision] | None = None, label: str = ""
+) -> tuple[list[Subject], list[str]]:
+    """The models of a bundle on every engine that they are for.
+
+    Args:
+        bundle: whose.
+        precisions: which of its models; None: all, FP32 first.
+        label: see `Subject`.
+
+    Returns:
+        What runs, and a sentence for each that does not.
+    """
+    found: list[Subject] = []
+    problems: list[str] = []
+    for precision in precisions or sorted(bundle.precisions, key=lambda one: one != "fp32"):
+        for backend in BACKENDS:
+            if precision not in bundle.precisions_for(backend):
+                continue
+            try:
+                found.append(subject(bundle, precision, backend, label))
+            except (BackendError, BundleError) as error:
+                problems.append(str(error))
+    return found, problems
 
 
 def scores_on(one: Subject, pictures: Sequence[Picture]) -> Scores:

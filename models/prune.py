@@ -18,8 +18,9 @@ from torch.nn.utils import parametrize
 from edge.bundle import load_bundle
 from models import export
 from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from models.compare import all_subjects, compare, comparison_table
+from models.compare import compare, comparison_table
 from models.dataset import Picture, known_pictures
+from models.measure import subjects_of
 from models.narrow import channels_of, sparsity_of
 from models.tables import markdown
 from models.train import add_recipe_arguments, asked_recipe
@@ -191,7 +192,7 @@ def _compared(args: argparse.Namespace, held_out: list[Picture]) -> list[Row]:
             export.add_arguments(parser)
             with contextlib.redirect_stdout(io.StringIO()):
                 export.run(parser.parse_args(["--run", str(run_folder), "--out", str(bundle)]))
-            subjects += all_subjects(load_bundle(bundle), label)
+            subjects += subjects_of(load_bundle(bundle), label=label)[0]
         return compare(subjects, held_out)
 
 

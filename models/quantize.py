@@ -13,7 +13,8 @@ from models.bundle_writer import edited
 from models.compare import Row, compare, comparison_table
 from models.dataset import Picture, known_pictures, read_dataset
 from models.forms import check_weights
-from models.smaller import LARGEST_LOSS, Wish, add_smaller, engines_that_run
+from models.measure import subjects_of
+from models.smaller import LARGEST_LOSS, Wish, add_smaller
 
 __all__ = ["METHODS", "quantise"]
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     with edited(args.model) as folder:
         made = add_smaller(folder, args.method, wish)
     before, after = load_bundle(args.model), made.precision
-    subjects, notes = engines_that_run(before, ("fp32", after), "")
+    subjects, notes = subjects_of(before, ("fp32", after))
     rows = compare(subjects, held_to) if held_to else []
     _tell(args, rows, [*made.notes, *notes], {"method": args.method, "file": made.file, "in_fp32": list(made.kept)})
 
@@ -82,18 +83,23 @@ def _compare(args: argparse.Namespace, bundle: Bundle, wish: Wish) -> None:
     if not wish.held_to:
         raise ValueError(f"{args.data} has no pictures in the split {args.held_to}: nothing to compare on")
     with tempfile.TemporaryDirectory() as folder:
-        subjects, notes = engines_that_run(bundle, ("fp32",), "")
+        subjects, notes = subjects_of(bundle, ("fp32",))
         for way in COMPARED:
             copy = Path(folder) / way
             shutil.copytree(args.model, copy)
             made = add_smaller(copy, way, wish)
-            found, problems = engines_that_run(load_bundle(copy), (made.precision,), way)
+            found, problems = subjects_of(load_bundle(copy), (made.precision,), way)
             subjects += [one for one in found if one.file.name == made.file]
             notes += [f"{way}: {note}" for note in (*made.notes, *problems)]
         _tell(args, compare(subjects, wish.held_to), notes, {"method": "compare"})
 
 
 def _tell(args: argparse.Namespace, rows: list[Row], notes: list[str], document: dict[str, Any]) -> None:
+    notes += [
+        f"{row['model']} is not faster than {row['against']} here"
+        for row in rows
+        if row["precision"] != "fp32" and row["faster"] <= 1
+    ]
     if args.json:
         told = {"model": str(args.model), "held_to": args.held_to, **document, "rows": rows, "notes": notes}
         print(json.dumps(told, ensure_ascii=False))

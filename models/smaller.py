@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edge.backends import BACKENDS, Plan, as_scores
+from edge.backends import Plan, as_scores
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.backends.openvino import OpenVinoBackend
 from edge.bundle import Bundle, Precision, load_bundle
@@ -23,7 +23,7 @@ from models.bundle_writer import add_file, read_manifest, write_manifest
 from models.dataset import Picture, truth_mask, truth_of
 from models.forms import dynamic_int8, half, quiet
 from models.mask_metrics import PixelCounts
-from models.measure import Subject, subject
+from models.measure import subject
 from models.metrics import balanced_accuracy, confusion
 
 FILE = "model.int8.onnx"
@@ -178,21 +178,6 @@ def _enter(bundle: Bundle, made: Made, provenance: dict[str, Any]) -> Made:
         write_manifest(folder, manifest)
         return Made(made.precision, made.file, made.kept, (*made.notes, f"for ONNX Runtime alone: {error}"))
     return made
-
-
-def engines_that_run(bundle: Bundle, precisions: Sequence[Precision], label: str) -> tuple[list[Subject], list[str]]:
-    """These models on every engine that they are for, and why one is missing."""
-    found: list[Subject] = []
-    problems: list[str] = []
-    for precision in precisions:
-        for backend in BACKENDS:
-            if precision not in bundle.precisions_for(backend):
-                continue
-            try:
-                found.append(subject(bundle, precision, backend, label))
-            except (BackendError, BundleError) as error:
-                problems.append(str(error))
-    return found, problems
 
 
 def golden_scores(model: Path, bundle: Bundle) -> npt.NDArray[np.float32]:

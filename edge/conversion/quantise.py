@@ -60,7 +60,16 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
                 **({} if method == "minmax" else {"CalibStridedMinMax": 1}),
             },
         )
-        int8.write_bytes(new.read_bytes())
+        write_bare(onnx.load(new), int8)
+
+
+def write_bare(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model without what its exporter noted at every operator: the lines of Python that it came from."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    del model.graph.value_info[:]
+    onnx.save(model, path)
 
 
 def scores_of(model: Path, spec: InputSpec, images: Image, labels: int) -> npt.NDArray[np.float32]:
