@@ -81,7 +81,11 @@ def quantise_within(
     after = _in_int8(controlled)
     return Controlled(
         model=controlled,
-        kept=tuple(name for name, inside in before.items() if inside and not after.get(name, False)),
+        kept=tuple(
+            name.split("/WithoutBiases")[0]  # as the ONNX file has it
+            for name, inside in before.items()
+            if inside and not after.get(name, False)
+        ),
         layers=sum(one.get_type_name() in WEIGHTED for one in controlled.get_ordered_ops()),
         in_int8=sum(
             after.get(one.get_friendly_name(), False)

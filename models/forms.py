@@ -12,6 +12,7 @@ from onnx import ModelProto, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 
 from edge.conversion.quantise import write_bare
 
@@ -42,7 +43,9 @@ def half(fp32: Path, fp16: Path) -> None:
     """
     with quiet():
         model = onnx.load(fp32)
-        half_of = convert_float_to_float16(model, keep_io_types=True, node_block_list=around(model))
+        converted = OnnxModel(convert_float_to_float16(model, keep_io_types=True, node_block_list=around(model)))
+        converted.topological_sort()  # it puts its conversions at the end
+    half_of = converted.model
     onnx.checker.check_model(half_of, full_check=True)
     write_bare(half_of, fp16)
 

@@ -21,7 +21,7 @@ from edge.preprocess import Preprocessor
 from edge.sources.images import read_image
 from models.dataset import Picture, truth_of
 from models.evaluate_masks import measure as measure_masks
-from models.metrics import Scores, accuracy, balanced_accuracy, calibration_error, confusion, log_loss
+from models.metrics import Matrix, Scores, accuracy, balanced_accuracy, calibration_error, confusion, log_loss
 
 ROUNDS = 15
 LEAST_S = 0.1
@@ -108,6 +108,12 @@ def scores_on(one: Subject, pictures: Sequence[Picture]) -> Scores:
     return rows
 
 
+def measure(bundle: Bundle, pictures: Sequence[Picture], backend: BackendName, precision: Precision) -> Matrix:
+    """The confusion matrix of a classifier on one engine."""
+    answers = scores_on(subject(bundle, precision, backend), pictures).argmax(1)
+    return confusion(truth_of(pictures, bundle.labels), answers, len(bundle.labels))
+
+
 def figures_of(one: Subject, pictures: Sequence[Picture]) -> dict[str, Any]:
     """How good it is: of a classifier as `figures_of_scores`, of a segmenter as `evaluate_masks.measure`."""
     if one.bundle.manifest.task == "segmentation":
@@ -150,7 +156,8 @@ def latencies_ms(subjects: Sequence[Subject], picture: Path | None = None) -> li
     for _ in tqdm(range(ROUNDS), "speed", unit="round", leave=False, disable=None):
         for one, times in zip(subjects, rounds, strict=True):
             one.slot.infer()  # the caches are another's
-            took, begin = [], perf_counter()
+            took: list[float] = []
+            begin = perf_counter()
             while perf_counter() - begin < LEAST_S or len(took) < 3:
                 start = perf_counter()
                 one.slot.infer()

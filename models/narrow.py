@@ -53,4 +53,4 @@ def channels_of(module: nn.Module) -> int:
 def sparsity_of(module: nn.Module) -> float:
     """The share of the weights of convolutions and linear layers that are zero."""
     weights = [one.weight for one in module.modules() if isinstance(one, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
-    return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
+    return float(sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights))

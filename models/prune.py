@@ -164,8 +164,9 @@ def _keep_zeros(module: nn.Module) -> None:
 
 def _pictures(args: argparse.Namespace, network: Network) -> tuple[list[Picture], list[Picture]]:
     everything = known_pictures(args.data, "all", network.labels, network.labels[0])
-    of = (lambda p: p.fold != args.fold) if args.fold is not None else (lambda p: p.split == "train")
-    training, held_out = [p for p in everything if of(p)], [p for p in everything if not of(p)]
+    training = [p for p in everything if (p.split == "train" if args.fold is None else p.fold != args.fold)]
+    learnt = set(training)
+    held_out = [p for p in everything if p not in learnt]
     if not held_out:
         raise ValueError(f"{args.data} has no pictures that are held out: nothing to measure on")
     return training, held_out

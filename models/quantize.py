@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundle import Bundle, load_bundle
-from edge.conversion.quantise import METHODS, quantise
+from edge.conversion.quantise import METHODS
 from models.bundle_writer import edited
 from models.compare import Row, compare, comparison_table
 from models.dataset import Picture, known_pictures, read_dataset
 from models.forms import check_weights
 from models.measure import subjects_of
 from models.smaller import LARGEST_LOSS, Wish, add_smaller
-
-__all__ = ["METHODS", "quantise"]
 
 WAYS = (*sorted(METHODS), "dynamic", "nncf", "fp16")
 COMPARED = ("dynamic", *sorted(METHODS), "nncf")

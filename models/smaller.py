@@ -180,6 +180,12 @@ def _enter(bundle: Bundle, made: Made, provenance: dict[str, Any]) -> Made:
     return made
 
 
+def difference_to_fp32(path: Path) -> float:
+    """The largest difference that quantising made to a score of a golden input of a bundle."""
+    scores = load_bundle(path).manifest.golden.scores
+    return float(np.abs(np.array(scores["int8"]) - np.array(scores["fp32"])).max())
+
+
 def golden_scores(model: Path, bundle: Bundle) -> npt.NDArray[np.float32]:
     """What the backend that a file is for answers to the golden inputs: ONNX Runtime's, of an .xml OpenVINO's."""
     spec = bundle.manifest.input.spec
