@@ -11,6 +11,8 @@ from matplotlib.ft2font import FT2Font
 
 PACKAGES = "fonts-noto-core fonts-noto-cjk"
 """Debian's, with the letters of nearly every script."""
+BOXES = {"Last Resort", "Last Resort High-Efficiency"}
+"""matplotlib's own, which draws a box for every letter there is."""
 PLAIN = {"400", "normal", "regular"}
 
 
@@ -49,7 +51,7 @@ def _others() -> list[tuple[str, str]]:
             with contextlib.suppress(OSError, RuntimeError):
                 manager.addfont(path)
     plain = sorted(manager.ttflist, key=lambda one: (one.style != "normal", str(one.weight) not in PLAIN))
-    return [(one.fname, one.name) for one in plain]
+    return [(one.fname, one.name) for one in plain if one.name not in BOXES]
 
 
 @cache
