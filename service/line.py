@@ -1,42 +1,36 @@
-"""A line at work: the threads `inspect-LINE` and `capture-LINE`, and what it says of itself.
+"""A line at work: the thread `inspect-LINE`, and what it says of itself.
 
 A line stands on its own: whatever happens to its source or its frames ends here and touches no other line.
 """
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-import numpy as np
-
 from edge.clock import Clock
-from edge.decision import Decision, Ruling, Trigger, Verdict
-from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError, SourceError, TemporaryError
-from edge.frame import Frame, Image
+from edge.decision import Decision, Ruling, Trigger
+from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError
+from edge.frame import Frame
 from edge.pipeline import Pipeline
 from edge.sources import Source
-from edge.sources.mailbox import Mailbox
 from edge.trigger import Triggers
 from edge.trust import TRUST_ALL, Doubt, Trust
 from service.activity import Activity, Hang
+from service.frames import Frames
 from service.messages import Counts, LineState
+from service.tally import Tally
 
 log = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 30.0)
-FRAME_TIMEOUT_S = 5.0
 ENGINE_HELD_S = 30.0
 """An engine that works for so long is loaded again at once when it fails, and not after a pause."""
 TRIGGER_POLL_S = 0.2
 INSPECTION_HANGS_S = 30.0
-SOURCE_HANGS_S = 120.0
-"""Cameras and networks have time-outs of their own, some of them long."""
 LOADING_HANGS_S = 180.0
 """As long as systemd gives the start, which is mostly loading too."""
-LATENCIES_KEPT = 4096
 FRAME_NS = 33_333_333
 
 
@@ -94,23 +88,23 @@ class Line:
         self._clock = clock
         self._trust = trust or Trust(TRUST_ALL, live=False)
         self._withhold = withhold
-        self._withheld = 0
         self.triggers = Triggers(trigger_timeout_s, clock, self._answer) if trigger_timeout_s is not None else None
         self._stop = threading.Event()
-        self._frames = 0
-        self._bad_frames = 0
-        self._verdicts: dict[Verdict, int] = {"pass": 0, "reject": 0, "review": 0}
-        self._counting = threading.Lock()
-        # A picture that is taken because somebody asks must not have been read before: no mailbox then.
-        on_demand = self.triggers is not None and source.on_demand
-        self._mailbox = Mailbox() if source.ahead and not on_demand else None
-        self._image: Image | None = None
-        self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._tally = Tally()
+        self._inspecting = Activity(clock)
+        self._frames = Frames(
+            name,
+            source,
+            # A picture that is taken because somebody asks must not have been read before.
+            ahead=source.ahead and not (self.triggers is not None and source.on_demand),
+            clock=clock,
+            stop=self._stop,
+            inspecting=self._inspecting,
+            missing=lambda why: self._become("waiting", why),
+        )
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
         self.status = Status("waiting", "starting", clock.now_ns())
         self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
-        self._inspecting = Activity(clock)
-        self._capturing = Activity(clock)
         self.failed = False
         """It ended because something must be mended first."""
 
@@ -139,23 +133,12 @@ class Line:
     @property
     def hang(self) -> Hang | None:
         """What one of its threads does for longer than it may; None as long as all is well, and after the end."""
-        return (self._capturing.hang or self._inspecting.hang) if self.is_alive else None
+        return (self._frames.hang or self._inspecting.hang) if self.is_alive else None
 
     @property
     def counts(self) -> Counts:
         """What it has counted so far."""
-        with self._counting:
-            passes, rejects, reviews = (self._verdicts[verdict] for verdict in ("pass", "reject", "review"))
-        return Counts(
-            frames=self._frames,
-            bad_frames=self._bad_frames,
-            dropped=self._source.dropped,
-            decisions=passes + rejects + reviews,
-            passes=passes,
-            rejects=rejects,
-            reviews=reviews,
-            withheld=self._withheld,
-        )
+        return self._tally.counts(self._source.dropped)
 
     @property
     def doubts(self) -> tuple[Doubt, ...]:
@@ -164,23 +147,20 @@ class Line:
 
     def take_latencies(self) -> dict[str, float | None]:
         """p50, p95 and p99 in milliseconds of the decisions since the last call, None without any."""
-        values = [self._latencies_ms.popleft() for _ in range(len(self._latencies_ms))]
-        if not values:
-            return {"p50": None, "p95": None, "p99": None}
-        p50, p95, p99 = np.percentile(values, (50, 95, 99))
-        return {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3)}
+        return self._tally.take_latencies()
 
     def _run(self) -> None:
         retry_s = RETRY_S[0]
         while not self._stop.is_set():
-            seen = self._frames
+            seen = self._tally.frames
             try:
-                self._inspect_source()
+                with self._frames.opened():
+                    self._inspect_all()
             except PermanentError as error:
                 self._fail(error)
             except EdgeError as error:
                 # A source that worked for a while starts with the shortest pause again.
-                retry_s = RETRY_S[0] if self._frames > seen else min(retry_s * 2, RETRY_S[1])
+                retry_s = RETRY_S[0] if self._tally.frames > seen else min(retry_s * 2, RETRY_S[1])
                 self._become("fault", str(error))
                 self._inspecting.rests()
                 self._stop.wait(retry_s)
@@ -194,99 +174,7 @@ class Line:
         self.failed = True
         self._become("fault", str(error))
 
-    def _inspect_source(self) -> None:
-        """From open to close, or to the end of the source.
-
-        Raises:
-            EdgeError: the source or the engine failed.
-        """
-        self._inspecting.does("opening the source", SOURCE_HANGS_S)
-        self._source.open()
-        try:
-            if self._mailbox is None:
-                self._inspect_all(self._read)
-            else:
-                self._inspect_captured(self._mailbox)
-        finally:
-            self._inspecting.does("closing the source", SOURCE_HANGS_S)
-            self._source.close()
-
-    def _read(self) -> Frame | None:
-        while not self._stop.is_set():
-            self._inspecting.does("reading a frame", SOURCE_HANGS_S)
-            try:
-                frame = self._source.read(self._image)
-            except SourceError as error:
-                self._become("waiting", str(error))
-            except TimeoutError:
-                continue
-            else:
-                self._image = frame.image if frame else None
-                return frame
-        return None
-
-    def _inspect_captured(self, mailbox: Mailbox) -> None:
-        mailbox.open()
-        capture = threading.Thread(target=self._capture, args=(mailbox,), name=f"capture-{self.name}")
-        capture.start()
-        try:
-            self._inspect_all(lambda: self._take(mailbox))
-        finally:
-            mailbox.close()
-            self._inspecting.rests()  # a read that does not end is the other thread's
-            capture.join()
-
-    def _capture(self, mailbox: Mailbox) -> None:
-        try:
-            self._read_into(mailbox)
-        finally:
-            self._capturing.rests()
-
-    def _read_into(self, mailbox: Mailbox) -> None:
-        while self._room_in(mailbox):
-            try:
-                frame = self._source.read(mailbox.buffer())
-            except (BadFrameError, SourceError) as error:
-                mailbox.fail(error)
-                continue
-            except TimeoutError:
-                continue
-            except EdgeError as error:
-                mailbox.fail(error)
-                return
-            except Exception as error:
-                log.exception("line %s: the source failed in an unknown way, please report it", self.name)
-                mailbox.fail(TemporaryError(f"the source failed ({error}): see the log"))
-                return
-            if frame is None:
-                mailbox.end()
-                return
-            mailbox.put(frame)
-
-    def _room_in(self, mailbox: Mailbox) -> bool:
-        self._capturing.rests()  # it waits for the inspecting thread, however long that takes
-        there_is = mailbox.room()
-        self._capturing.does("reading a frame", SOURCE_HANGS_S)
-        return there_is
-
-    def _take(self, mailbox: Mailbox) -> Frame | None:
-        while not self._stop.is_set():
-            self._inspecting.does("waiting for a frame", INSPECTION_HANGS_S)  # it looks up every few seconds
-            try:
-                frame = mailbox.take(FRAME_TIMEOUT_S)
-            except SourceError as error:
-                self._become("waiting", str(error))
-                continue
-            except TimeoutError:
-                self._become("waiting", f"the source has delivered no frame for {FRAME_TIMEOUT_S:g} s")
-                continue
-            if frame is None:
-                return None
-            # A file's frame has waited for us, not we for it: its time begins now.
-            return Frame(frame.line, frame.seq, frame.image, self._clock.now_ns(), frame.file)
-        return None
-
-    def _inspect_all(self, read: Callable[[], Frame | None]) -> None:
+    def _inspect_all(self) -> None:
         while not self._stop.is_set():
             if self.triggers is not None and self._source.on_demand:
                 self._inspecting.does("waiting for a trigger", INSPECTION_HANGS_S)
@@ -294,13 +182,13 @@ class Line:
                     self._become_as_trusted()  # a frame is taken when somebody asks for it
                     continue
             try:
-                frame = read()
+                frame = self._frames.next()
                 if frame is None:
                     break
                 self._inspect(frame)
             except BadFrameError as error:
                 log.warning("line %s: %s", self.name, error)
-                self._bad_frames += 1
+                self._tally.bad_frames += 1
         for decision in self._doubted(self._pipeline.finish(self.name)):
             self._tell(decision)
         self._become("waiting", "stopped" if self._stop.is_set() else "the source has ended")
@@ -312,7 +200,7 @@ class Line:
             frame = replace(frame, doubt=self._trust.why)
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
         decisions = self._look_at(frame) if wanted else []
-        self._frames += 1
+        self._tally.frames += 1
         self._become_as_trusted()
         for decision in self._doubted(decisions):
             if self.triggers is None:
@@ -324,7 +212,7 @@ class Line:
 
     def _now_ns(self) -> int:
         """For `Trust`. Files that come as fast as they are inspected have no time: 30 frames count for a second."""
-        return self._frames * FRAME_NS if self._source.on_demand else self._clock.monotonic_ns()
+        return self._tally.frames * FRAME_NS if self._source.on_demand else self._clock.monotonic_ns()
 
     def _become_as_trusted(self) -> None:
         self._become("blind" if self._trust.doubts else "inspecting", self._trust.why)
@@ -334,7 +222,7 @@ class Line:
         if not self._trust.doubts or not decisions:
             return decisions
         if self._withhold and self.triggers is None:
-            self._withheld += len(decisions)
+            self._tally.withheld += len(decisions)
             return []
         why = self._trust.why
         return [d._replace(ruling=d.ruling._replace(verdict="review", reason=why)) for d in decisions]
@@ -376,10 +264,7 @@ class Line:
 
     def _tell(self, decision: Decision) -> None:
         """Count a decision and hand it over. Called by the inspecting thread, and for time-outs by others."""
-        with self._counting:
-            if decision.total_ms is not None:
-                self._latencies_ms.append(decision.total_ms)
-            self._verdicts[decision.ruling.verdict] += 1
+        self._tally.count(decision)
         self._emit(decision)
 
     def _become(self, state: LineState, reason: str) -> None:
