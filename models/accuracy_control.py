@@ -1,18 +1,17 @@
 """INT8 for OpenVINO by NNCF, with accuracy control: the largest loss is given, layers that cost more stay in FP32.
 
 NNCF begins with everything in INT8, which is the fastest, and takes back what harms most, one after the other, until
-the loss is small enough. It reports its use over the package openvino-telemetry where that is installed; here it is
-kept from loading it, so that nothing is sent.
+the loss is small enough.
 """
 
 import logging
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nncf
 import numpy.typing as npt
 import openvino as ov
 
@@ -56,10 +55,6 @@ def quantise_within(
         judge: how good a model is, 0 to 1.
         largest_loss: of that, 0 to 1.
     """
-    # None in place of a module makes its import fail, as if it were not installed: NNCF goes on without it.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # exactly that is meant
-    import nncf  # noqa: PLC0415  # not before
-
     nncf.set_log_level(logging.ERROR)
     model = ov.Core().read_model(fp32)
     with tempfile.TemporaryDirectory() as folder:
