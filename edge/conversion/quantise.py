@@ -21,6 +21,9 @@ METHODS = {
     "percentile": CalibrationMethod.Percentile,
 }
 
+TOGETHER = 8
+"""Pictures whose activations a histogram is begun with. Of one alone it could be so fine that the others do not fit."""
+
 
 def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also: Sequence[str] = ()) -> None:
     """Write the INT8 form (QDQ, one scale for each output channel of the weights) of a model.
@@ -38,6 +41,8 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
     pictures = list(inputs)
     if not pictures:
         raise ValueError("there are no pictures to calibrate with: give some")
+    together = min(TOGETHER, len(pictures))
+    pictures = pictures[: len(pictures) // together * together]
     with tempfile.TemporaryDirectory() as folder:
         prepared, new = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)  # every shape is fixed
@@ -56,8 +61,8 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
             extra_options={
                 "ActivationSymmetric": False,
                 "WeightSymmetric": True,
-                # Histograms are made of one picture after the other: else every activation of all pictures is kept.
-                **({} if method == "minmax" else {"CalibStridedMinMax": 1}),
+                # Histograms are made of a few pictures after the other: else every activation of all of them is kept.
+                **({} if method == "minmax" else {"CalibStridedMinMax": together}),
             },
         )
         write_bare(onnx.load(new), int8)
