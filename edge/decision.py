@@ -198,8 +198,9 @@ class Judge:
 
     def on(self, classification: Classification) -> tuple[Verdict, str]:
         """The verdict, and the reason for a `review`."""
-        best = classification.best
-        label, score = classification.labels[best], classification.scores[best]
+        labels, scores = classification  # at once: after an inference each look-up of a name waits for memory
+        score = max(scores)
+        label = labels[scores.index(score)]
         if label == self.absent_label:
             return "review", "no part is in view"
         threshold = self.thresholds.get(label, self.min_score)

@@ -79,10 +79,6 @@ class Pipeline:
         """
         self._slot.restore()
 
-    def classify(self) -> Classification:
-        """The scores that the last inference left, with their labels."""
-        return Classification(self._labels, tuple(self._scores.tolist()))
-
     def _evidence(self, frame: Frame, region: Image, subject: Subject) -> Evidence:
         start_ns = self._clock.monotonic_ns()
         self._preprocess(region)
@@ -92,20 +88,21 @@ class Pipeline:
         self._slot.infer()
         inferred_ns = self._clock.monotonic_ns()
         if self._masks is None:
-            classification, regions = self.classify(), None
+            classification, regions = Classification(self._labels, tuple(self._scores.tolist())), None
         else:
             classification, regions = self._masks.read(*(self._roi.x, self._roi.y) if self._roi else (0, 0))
+        height, width = frame.image.shape[:2]
         return Evidence(
             classification,
-            seq=frame.seq,
-            captured_at_ns=frame.captured_at_ns,
-            width=frame.width,
-            height=frame.height,
-            file=frame.file,
-            preprocess_ms=(preprocessed_ns - start_ns) / 1e6,
-            infer_ms=(inferred_ns - preprocessed_ns) / 1e6,
-            doubt=frame.doubt,
-            regions=regions,
+            frame.seq,
+            frame.captured_at_ns,
+            width,
+            height,
+            frame.file,
+            (preprocessed_ns - start_ns) / 1e6,
+            (inferred_ns - preprocessed_ns) / 1e6,
+            frame.doubt,
+            regions,
         )
 
     def _decisions(self, line: str, rulings: Iterable[Ruling], captured_at_ns: int | None) -> list[Decision]:

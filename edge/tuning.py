@@ -42,9 +42,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A plan and what came out of it: medians over `samples`, one from each process.
+    """A plan and what came out of it over `samples`, one from each process.
 
-    What was disturbed does not count in a median, unless all were.
+    Of `p50_ms` and `fps` what a third of the processes are better than (`service/tuning/race.py` says why), of the
+    others the median. What was disturbed does not count, unless all were.
     """
 
     plan: Plan

@@ -1,8 +1,8 @@
 """Whether `edgecls tune` finds the best: three runs of it, then all candidates measured in turns.
 
 By hand, on a machine that does nothing else: `python tests/benchmarks/bench_tune.py --model models/surface-demo`.
-Both parts take the same measure, medians over processes. A pick is right when it is within 2 % of the best of the grid;
-the noise floor is the best against itself: medians of its odd and its even processes.
+Both parts take the same measure, what a third of the processes are better than. A pick is right when it is within 2 %
+of the best of the grid; the noise floor is the best against itself: its odd and its even processes.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def judge(entry: dict[str, Any], grid: list[Measured], goal: Hint, number: int) 
 
 
 def noise(measured: Measured, goal: Hint) -> float:
-    """How much the medians of one half of its processes differ from those of the other."""
+    """How much one half of its processes differs from the other."""
     samples = undisturbed(measured.samples)
     if len(samples) < 2:
         return float("nan")  # unknown
@@ -78,7 +78,8 @@ def main() -> None:
         args.keep.write_text(json.dumps(kept))
     if "runs" not in kept or "grid" not in kept:
         return
-    grid = TypeAdapter(list[Measured]).validate_python(kept["grid"]["measured"])
+    samples_of = TypeAdapter(list[Measured]).validate_python(kept["grid"]["measured"])
+    grid = [summary(candidate.plan, candidate.samples) for candidate in samples_of]
     print(f"{args.model.name}: grid of {len(grid)} candidates, {kept['grid']['rounds']} rounds")
     for goal in GOALS:
         able = [measured for measured in grid if goal == "throughput" or measured.plan.streams == 1]

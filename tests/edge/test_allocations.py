@@ -48,6 +48,7 @@ def count(counter: Path, *words: object, height: int = 720) -> int:
         "LD_PRELOAD": str(counter),
         "PYTHONPATH": str(HERE.parent.parent),
         "OMP_NUM_THREADS": "1",
+        "PYTHONMALLOC": "malloc",  # small objects come one by one then, not in pieces of 1 MiB now and again
     }
     command = [sys.executable, str(HERE / "frame_path.py"), *map(str, words), str(height)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
