@@ -14,6 +14,7 @@ from typing import Any
 import nncf
 import numpy.typing as npt
 import openvino as ov
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
 from edge.frame import Image
 
@@ -32,7 +33,7 @@ class Controlled:
 
     Attributes:
         model: of OpenVINO, INT8.
-        kept: names of the operators that stayed in floating point to keep the accuracy, in the order of the graph.
+        kept: names of the layers that stayed in floating point to keep the accuracy, in the order of the graph.
         layers: how many layers with weights there are.
         in_int8: how many of these are in INT8.
     """
@@ -66,6 +67,11 @@ def quantise_within(
             max_drop=largest_loss,
             drop_type=nncf.DropType.ABSOLUTE,
             subset_size=len(calibration),
+            advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=nncf.OverflowFix.ENABLE,  # 7 bits for the weights: see `edge.conversion.quantise`
+                # The whole range that was seen. NNCF's own choice is a mean over the pictures, and a defect is rare.
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            ),
             ignored_scope=nncf.IgnoredScope(names=_around(model), validate=False),
             advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
                 intermediate_model_dir=folder, ranking_subset_size=len(held_to)
@@ -81,12 +87,8 @@ def quantise_within(
             for name, inside in before.items()
             if inside and not after.get(name, False)
         ),
-        layers=sum(one.get_type_name() in WEIGHTED for one in controlled.get_ordered_ops()),
-        in_int8=sum(
-            after.get(one.get_friendly_name(), False)
-            for one in controlled.get_ordered_ops()
-            if one.get_type_name() in WEIGHTED
-        ),
+        layers=len(after),
+        in_int8=sum(after.values()),
     )
 
 
@@ -115,12 +117,19 @@ def _around(model: ov.Model) -> list[str]:
 
 
 def _in_int8(model: ov.Model) -> dict[str, bool]:
-    """Of every operator that computes: whether its inputs are quantised."""
-    return {
-        one.get_friendly_name(): any(value.get_node().get_type_name() == "FakeQuantize" for value in one.input_values())
-        for one in model.get_ordered_ops()
-        if one.get_type_name() not in {"Parameter", "Constant", "Result", "FakeQuantize"}
-    }
+    """Of every layer with weights: whether these are in INT8."""
+    layers = [one for one in model.get_ordered_ops() if one.get_type_name() in WEIGHTED]
+    return {one.get_friendly_name(): any(_is_int8(value.get_node()) for value in one.input_values()) for one in layers}
+
+
+def _is_int8(node: Any) -> bool:
+    """Whether what comes here are weights that were quantised: at once, or packed as whole numbers already."""
+    quantised = False
+    while node.get_type_name() in {"Multiply", "Subtract", "Convert", "Reshape", "FakeQuantize"}:
+        quantised = quantised or node.get_type_name() == "FakeQuantize"
+        node = node.input_value(0).get_node()
+    whole = node.get_type_name() == "Constant" and node.get_element_type() in {ov.Type.i8, ov.Type.u8}
+    return whole or (quantised and node.get_type_name() == "Constant")
 
 
 def save(controlled: Controlled, path: Path) -> None:

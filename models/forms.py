@@ -1,6 +1,8 @@
 """The smaller forms of an ONNX model besides static INT8 (`edge.conversion.quantise`): dynamic INT8, and FP16."""
 
+import contextlib
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -45,10 +47,37 @@ def half(fp32: Path, fp16: Path) -> None:
     with quiet():
         model = onnx.load(fp32)
         converted = OnnxModel(convert_float_to_float16(model, keep_io_types=True, node_block_list=around(model)))
+        _without_detours(converted.model)
         converted.topological_sort()  # it puts its conversions at the end
     half_of = converted.model
     onnx.checker.check_model(half_of, full_check=True)
     write_bare(half_of, fp16)
+
+
+def _without_detours(model: ModelProto) -> None:
+    """Between operators that stay in FP32 the library goes to FP16 and back: straight on instead."""
+    nodes = model.graph.node
+    made = {output: node for node in nodes for output in node.output}
+    straight = {}
+    for node in nodes:
+        before = made.get(node.input[0]) if _casts_to(node, TensorProto.FLOAT) else None
+        if before is not None and _casts_to(before, TensorProto.FLOAT16):
+            straight[node.output[0]] = before.input[0]
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            node.input[place] = straight.get(name, name)
+    used = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
+    kept: dict[str, NodeProto] = {}  # it also converts a value once for each time that it is used
+    for node in nodes:
+        if node.op_type != "Cast" or node.output[0] in used:
+            kept.setdefault(node.output[0], node)
+    left = list(kept.values())
+    del nodes[:]
+    nodes.extend(left)
+
+
+def _casts_to(node: NodeProto, kind: int) -> bool:
+    return bool(node.op_type == "Cast" and node.attribute[0].i == kind)
 
 
 def around(model: ModelProto) -> list[str]:
@@ -78,11 +107,12 @@ def check_weights(path: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The libraries give advice that is followed already."""
+    """The libraries give advice that is followed already, and what they print is not the command's result."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     finally:
         root.setLevel(level)

@@ -118,17 +118,14 @@ def _with_accuracy_control(bundle: Bundle, fp32: Path, pictures: list[Image], wi
         judge = _judge_of_labels(len(bundle.labels))
     shown = prepared(wish.held_to, bundle.manifest.input.spec)
     items = list(zip(shown, truths, strict=True))
-    controlled = quantise_within(fp32, pictures, items, judge, wish.largest_loss)
+    with quiet():
+        controlled = quantise_within(fp32, pictures, items, judge, wish.largest_loss)
     save(controlled, bundle.path / OPENVINO_FILE)
     kept = controlled.kept
     notes = (
         f"{OPENVINO_FILE}: {controlled.in_int8} of {controlled.layers} layers in INT8; "
         f"to lose no more than {wish.largest_loss:g} on {len(items)} pictures, "
-        + (
-            f"these {len(kept)} operators had to stay in floating point: {', '.join(kept)}"
-            if kept
-            else "none had to stay"
-        )
+        + (f"these {len(kept)} layers had to stay in floating point: {', '.join(kept)}" if kept else "none had to stay")
         + ("" if kept else " in floating point"),
     )
     about = {**told, "format": "OpenVINO", "largest_loss": wish.largest_loss, "in_floating_point": list(kept)}

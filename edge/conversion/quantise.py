@@ -52,6 +52,9 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
             _Calibration(_input_name(fp32), pictures),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
+            # 7 bits for the weights: processors without VNNI add up pairs of products in 16 bits, in either engine, and
+            # with 8 bits that overflows.
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             # The first steps normalise the picture and the last one makes scores of it: they stay as they are.
