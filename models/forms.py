@@ -50,6 +50,7 @@ def half(fp32: Path, fp16: Path) -> None:
         _without_detours(converted.model)
         converted.topological_sort()  # it puts its conversions at the end
     half_of = converted.model
+    del half_of.graph.value_info[:]  # what was noted of the types is true no more
     onnx.checker.check_model(half_of, full_check=True)
     write_bare(half_of, fp16)
 
