@@ -147,7 +147,7 @@ def latencies_ms(subjects: Sequence[Subject], picture: Path | None = None) -> li
         picture: what they look at; None: the first golden input.
     """
     for one in subjects:
-        if picture is None:
+        if picture is None or one.bundle.manifest.input.resize == "tile":
             one.slot.input[...] = one.bundle.golden_inputs[0]
         else:
             Preprocessor(one.bundle.manifest.input.spec, one.slot.input)(read_image(picture))
