@@ -23,7 +23,7 @@ from edge.backends import EngineSettings  # noqa: E402
 from edge.bundle import load_bundle  # noqa: E402
 from edge.clock import SystemClock  # noqa: E402
 from edge.deciders import make_decider  # noqa: E402
-from edge.decision import DecideSettings  # noqa: E402
+from edge.decision import DecideSettings, Decision  # noqa: E402
 from edge.engine import Engine  # noqa: E402
 from edge.frame import Frame, Image  # noqa: E402
 from edge.pipeline import Pipeline  # noqa: E402
@@ -62,7 +62,7 @@ class Way:
             time.sleep(max(0.0, 1 / FPS - (time.monotonic() - begin)))
         return spent / FRAMES * 1e3
 
-    def _keep(self, decision) -> None:  # type: ignore[no-untyped-def]
+    def _keep(self, decision: Decision) -> None:
         if self._store is None or decision.ruling.still is None:
             return
         self._count += 1
