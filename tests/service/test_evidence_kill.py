@@ -26,7 +26,7 @@ class Watched:
         self._thread.start()
 
     def _look(self) -> None:
-        while not self._over.wait(0.001):
+        while not self._over.wait(0.02):
             self.most = max(self.most, bytes_in(self._folder))
             self.looks += 1
 
