@@ -39,12 +39,13 @@ class Announcer:
         """Tell the state of a line and its figures since the last time."""
         self.state(managed)
         counts = managed.line.counts
+        managed.health.last_latency_ms = managed.line.take_latencies()
         message = health_message(
             node=self._node,
             line=managed.line.name,
             now_ns=self._clock.now_ns(),
             fps=managed.health.fps(counts.frames, self._clock.monotonic_ns()),
-            latency_ms=managed.line.take_latencies(),
+            latency_ms=managed.health.last_latency_ms,
             dropped=counts.dropped,
             queue=self._publisher.backlog,
             temperature=temperature_c(),

@@ -8,12 +8,14 @@ evidence            pictures of rejects and reviews to the disk
 mqtt                the connection to the broker
 reload              while a new configuration is made ready
 embedded-broker     only with `mqtt.host: embedded`
+http                only with `http`: the status page
 """
 
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.backends import load_backend
 from edge.clock import Clock
@@ -30,12 +32,17 @@ from service.messages import Json, trigger_id
 from service.mqtt import Incoming, MqttConnection, Will
 from service.orders import Orders
 from service.outbox import Outbox
+from service.page.node import Node
+from service.page.start import shift_for, start_page
 from service.publisher import IN_FLIGHT, Publisher, Retained
 from service.reload import Reload
 from service.sections import Settings
 from service.status import status_text
 from service.systemd import Systemd
 from service.view import View
+
+if TYPE_CHECKING:
+    from service.page.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +106,10 @@ class Daemon:
             IN_FLIGHT,
             self._publisher.wake,
         )
-        self._maker = LineMaker(self._publisher, self._evidence, clock, self._state_changed, load)
+        self._shift = shift_for(settings, clock)
+        self._page: Server | None = None
+        told = self._shift.count if self._shift else None
+        self._maker = LineMaker(self._publisher, self._evidence, clock, self._state_changed, load, on_decision=told)
         self._lines = self._maker.make(settings, orders.stop)
 
     def run(self) -> int:
@@ -125,10 +135,13 @@ class Daemon:
         self._connection.wait_for_the_first(FIRST_CONNECTION_S)
         for managed in self._managed:
             managed.line.start()
+        self._page = self._start_page()
         try:
             self._watch()
         finally:
             self._systemd.stopping()
+            if self._page is not None:
+                self._page.stop()
             self._end_lines()
             left = self._publisher.stop(self._announcer.farewell(self._managed), DRAIN_S, patient=self._patient)
             self._evidence.stop(EVIDENCE_S)
@@ -147,7 +160,8 @@ class Daemon:
     def hangs(self) -> bool:
         """Whether a thread did not end, so that the process will not end of itself."""
         preparing = self._reload is not None and self._reload.is_preparing
-        return preparing or any(managed.line.is_alive for managed in self._every)
+        page = self._page is not None and self._page.hangs
+        return preparing or page or any(managed.line.is_alive for managed in self._every)
 
     @property
     def view(self) -> View:
@@ -172,6 +186,14 @@ class Daemon:
         """With those that are on their way out."""
         leaving = self._reload.leaving if self._reload is not None else []
         return [*self._managed, *(managed for managed in leaving if managed not in self._managed)]
+
+    def _start_page(self) -> "Server | None":
+        """When the lines are at work already: inspection does not wait for it."""
+        settings = self._lines.settings
+        if settings.http is None or self._shift is None:
+            return None
+        node = Node(settings, self.view, self._shift, lambda: self._hang, lambda: self._note, self._clock)
+        return start_page(settings.http, node)
 
     def _watch(self) -> None:
         """The main thread while the lines work: heartbeats to MQTT and to systemd."""
@@ -230,7 +252,8 @@ class Daemon:
     def _tell_systemd(self, beats: bool) -> None:
         """At once when something else happens, and with the heartbeat: figures change all the time."""
         states = [(m.line.name, m.line.status, m.line.hang is None) for m in self._managed]
-        note = "; ".join(text for text in (self._evidence.problem, self._note) if text)
+        page = self._page.problem if self._page is not None else ""
+        note = "; ".join(text for text in (self._evidence.problem, self._note, page) if text)
         shown = (states, self._connection.connected, self._publisher.problem, note)
         if beats or shown != self._shown:
             self._shown = shown

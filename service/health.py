@@ -20,6 +20,8 @@ class LineHealth:
         self._at_ns: int | None = None
         self.last_fps = 0.0
         """What `fps` answered last."""
+        self.last_latency_ms: dict[str, float | None] = {}
+        """What was told last, by whoever took the latencies."""
 
     def fps(self, frames: int, now_ns: int) -> float:
         """Frames per second since the last call, 0 on the first.

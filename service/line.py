@@ -20,6 +20,7 @@ from edge.trigger import Triggers
 from edge.trust import TRUST_ALL, Doubt, Trust
 from service.activity import Activity, Hang
 from service.frames import Frames
+from service.glimpse import Glimpse
 from service.messages import Counts, LineState
 from service.tally import Tally
 
@@ -104,6 +105,8 @@ class Line:
             missing=self._lose,
         )
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
+        self.glimpse = Glimpse()
+        """Of what it sees, for somebody who looks."""
         self.status = Status("waiting", "starting", clock.now_ns())
         self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
         self.failed = False
@@ -215,6 +218,7 @@ class Line:
                 # A picture that was taken because it was asked for answers one; what passes by answers all who wait.
                 one = 1 if self._source.on_demand else None
                 self.triggers.answer(decision.ruling, frame.captured_at_ns, one)
+        self.glimpse.take(frame)
 
     def _now_ns(self) -> int:
         """For `Trust`. Files that come as fast as they are inspected have no time: 30 frames count for a second."""

@@ -64,6 +64,7 @@ class LineMaker:
         clock: the time.
         on_change: called when the state of a line changes, from the line's own thread.
         load: what loads models.
+        on_decision: told every decision, passes too, from the line's own thread; it does not wait.
     """
 
     def __init__(
@@ -73,12 +74,15 @@ class LineMaker:
         clock: Clock,
         on_change: Callable[[Line], None],
         load: Load,
+        *,
+        on_decision: Callable[[Decision], None] | None = None,
     ) -> None:
         self._publisher = publisher
         self._evidence = evidence
         self._clock = clock
         self._on_change = on_change
         self._load = load
+        self._on_decision = on_decision
 
     def make(self, settings: Settings, stop: threading.Event, before: Lines | None = None) -> Lines:
         """Everything that the configuration asks for. When `stop` is set meanwhile, only a part of it.
@@ -163,6 +167,8 @@ class LineMaker:
 
         def emit(decision: Decision) -> None:
             model = models[engine.precision]
+            if self._on_decision is not None:
+                self._on_decision(decision)
             if decision.trigger is not None:  # who asks gets an answer, a pass too
                 asked = decision.trigger
                 self._publisher.emit(decision, asked.reply_topic or topic, model, asked.correlation)

@@ -18,6 +18,7 @@ from edge.backends.plan import BACKEND_OF, BackendName, Device, Hint, Optimisati
 from edge.bundle import Precision
 from edge.decision import Per, PresenceBy
 from edge.trust import WhileBlind
+from service.http_section import HttpSection
 from service.section import FileName, Section, UpTo65535
 from service.source_sections import SourceSection
 from service.yaml_lines import shown
@@ -283,6 +284,7 @@ class Settings(Section):
     evidence: EvidenceSection = EvidenceSection()
     model: BundleName | None = None
     engine: EngineSection = EngineSection()
+    http: HttpSection | None = None
     lines: Annotated[list[LineSection], Field(min_length=1)]
 
     def model_of(self, line: LineSection) -> Path:

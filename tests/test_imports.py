@@ -18,6 +18,7 @@ LOADED_ON_DEMAND = {
         "openvino": {"backends/openvino.py"},
     },
     "service": {
+        "aiohttp": {f"page/{name}.py" for name in ("answers", "door", "guard", "live", "refusals", "server")},
         "amqtt": {"embedded_broker.py"},
         "matplotlib": {"bench/plot.py"},
         "onnx": {"model/onnx_file.py"},

@@ -50,6 +50,9 @@ def _secrets(case: Case) -> Iterator[tuple[str, str]]:
         return
     mqtt = case.settings.mqtt
     named = [("mqtt.password_file", mqtt.password_file), ("mqtt.tls.key_file", mqtt.tls and mqtt.tls.key_file)]
+    if http := case.settings.http:
+        key_file = http.tls.key_file if http.tls else None
+        named += [("http.password_file", http.password_file), ("http.tls.key_file", key_file)]
     named += [
         (f"{line.name} password_file", getattr(line.source, "password_file", None)) for line in case.settings.lines
     ]

@@ -55,7 +55,7 @@ def test_the_parser_finds_mistakes(tmp_path: Path, right: str, wrong: str, where
     assert any(found["where"].startswith(where) for found in parse(broken)), parse(broken)
 
 
-@pytest.mark.parametrize("name", ["asyncapi", "nodered"])
+@pytest.mark.parametrize("name", ["asyncapi", "browser", "nodered"])
 def test_the_lock_files_of_npm_name_no_registry(name: str) -> None:
     lock = json.loads((ROOT / "tests" / name / "package-lock.json").read_text())
     packages = {path: package for path, package in lock["packages"].items() if path}

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from service.http_section import HttpSection
 from service.section import Section
 from service.sections import DecideSection, Settings
 from service.settings import parse_settings
@@ -46,7 +47,7 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     examples = re.compile(
         r"(?m)^ *(node|username|password_file|tls|roi|thresholds|min_area|openvino_dir|reference):.*\n"
     )
-    assert len(examples.findall(shown)) == 9
+    assert len(examples.findall(shown)) == 12
     of_triggers = re.compile(r"(?m)^ *timeout_s: .*\n")  # it has no place beside the keys for parts
     (timeout,) = of_triggers.findall(shown)
     assert yaml.safe_load(timeout) == {"timeout_s": DecideSection().timeout_s}
@@ -56,7 +57,9 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     given = everything.model_dump()
     assert given["mqtt"].pop("port") == 1883
     assert given["evidence"].pop("path") == str(as_it_is.evidence_path)
+    assert given.pop("http") == HttpSection().model_dump()
     expected = as_it_is.model_dump()
+    assert expected.pop("http") is None
     expected["mqtt"].pop("port")
     expected["evidence"].pop("path")
     assert given == expected
