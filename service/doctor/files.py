@@ -53,6 +53,8 @@ def _secrets(case: Case) -> Iterator[tuple[str, str]]:
     if http := case.settings.http:
         key_file = http.tls.key_file if http.tls else None
         named += [("http.password_file", http.password_file), ("http.tls.key_file", key_file)]
+    if (http := case.settings.http) is not None:
+        named += [("http.password_file", http.password_file), ("http.tls.key_file", http.tls and http.tls.key_file)]
     named += [
         (f"{line.name} password_file", getattr(line.source, "password_file", None)) for line in case.settings.lines
     ]
