@@ -205,7 +205,8 @@ class Line:
     def _inspect(self, frame: Frame) -> None:
         """One frame; with triggers, only one that somebody waits for is looked at."""
         self._inspecting.does("inspecting a frame", INSPECTION_HANGS_S)
-        if self._trust.judge(frame.image, self._now_ns()):
+        now_ns = self._now_ns()
+        if self._trust.judge(frame.image, now_ns):
             frame = replace(frame, doubt=self._trust.why)
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
         decisions = self._look_at(frame) if wanted else []
@@ -218,6 +219,7 @@ class Line:
                 # A picture that was taken because it was asked for answers one; what passes by answers all who wait.
                 one = 1 if self._source.on_demand else None
                 self.triggers.answer(decision.ruling, frame.captured_at_ns, one)
+        self._trust.look(frame.image, now_ns)  # it takes longer than all the rest but the engine: nobody waits for it
         self.glimpse.take(frame)
 
     def _now_ns(self) -> int:
