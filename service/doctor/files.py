@@ -49,14 +49,10 @@ def _secrets(case: Case) -> Iterator[tuple[str, str]]:
     if case.settings is None:
         return
     mqtt = case.settings.mqtt
-    named = [("mqtt.password_file", mqtt.password_file)]
-    named += [("mqtt.tls.key_file", mqtt.tls.key_file)] if mqtt.tls else []
+    named = [("mqtt.password_file", mqtt.password_file), ("mqtt.tls.key_file", mqtt.tls and mqtt.tls.key_file)]
     if http := case.settings.http:
         key_file = http.tls.key_file if http.tls else None
         named += [("http.password_file", http.password_file), ("http.tls.key_file", key_file)]
-    if (http := case.settings.http) is not None:
-        named += [("http.password_file", http.password_file)]
-        named += [("http.tls.key_file", http.tls.key_file)] if http.tls else []
     named += [
         (f"{line.name} password_file", getattr(line.source, "password_file", None)) for line in case.settings.lines
     ]
