@@ -90,6 +90,7 @@ def _manifest(args: argparse.Namespace, checkpoint: Checkpoint) -> dict[str, Any
             "data": {"source": args.data_source, **checkpoint.data},
             "network": {"name": network.name, **network.settings},
             "training": dict(checkpoint.training),
+            **({"pruning": dict(checkpoint.pruned)} if checkpoint.pruned else {}),
         },
     }
 
