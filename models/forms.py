@@ -67,12 +67,18 @@ def _without_detours(model: ModelProto) -> None:
     for node in nodes:
         for place, name in enumerate(node.input):
             node.input[place] = straight.get(name, name)
-    used = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
+    # The last of them would be the output itself: it goes, and what it converted takes its name.
+    ends = {straight[value.name]: value.name for value in model.graph.output if value.name in straight}
     kept: dict[str, NodeProto] = {}  # it also converts a value once for each time that it is used
     for node in nodes:
-        if node.op_type != "Cast" or node.output[0] in used:
-            kept.setdefault(node.output[0], node)
-    left = list(kept.values())
+        if node.op_type == "Cast" and node.output[0] in straight:
+            continue
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                names[place] = ends.get(name, name)
+        kept.setdefault(node.output[0], node)
+    used = {name for node in kept.values() for name in node.input} | {value.name for value in model.graph.output}
+    left = [node for name, node in kept.items() if node.op_type != "Cast" or name in used]
     del nodes[:]
     nodes.extend(left)
 
