@@ -59,10 +59,10 @@ def run(args: argparse.Namespace) -> None:
             make_file(forms[network], form, shape)
         return
     missing = [row for row in everything if _key(*row) not in cells]
-    end = monotonic() + (args.stop_after or float("inf"))
+    end = monotonic() + (float("inf") if args.stop_after is None else args.stop_after)
     progress = tqdm(missing, unit="figure", disable=None)
     for network, shape, form, engine in progress:
-        if monotonic() > end:
+        if monotonic() >= end:
             break
         progress.set_description(f"{network} {shape} {form}")
         cell = measure_cell(forms[network], form, engine, shape, args.seconds)
