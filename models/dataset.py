@@ -10,6 +10,7 @@ counts as an object of its own and falls into one of five folds by a hash of its
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,21 @@ def read_dataset(path: Path, pass_label: str | None = None) -> Dataset:
     if chosen not in names:
         raise DatasetError(f"{path} has the labels {', '.join(names)}: name the good one with --pass-label")
     return Dataset(path, tuple(pictures), (chosen, *(name for name in names if name != chosen)))
+
+
+def refuse_lone_pictures(dataset: Dataset) -> None:
+    """Whether there is enough of every label to learn it and to measure how well.
+
+    Raises:
+        DatasetError: there is one picture of a label.
+    """
+    counts = Counter(picture.label for picture in dataset.pictures)
+    alone = [label for label, count in counts.items() if count < 2]
+    if alone:
+        raise DatasetError(
+            f"{dataset.path} has a single picture of {', '.join(alone)}: a label takes two or more, one to "
+            "learn from and one to be measured on"
+        )
 
 
 def known_pictures(path: Path, split: str, labels: tuple[str, ...], pass_label: str) -> list[Picture]:
