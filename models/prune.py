@@ -127,7 +127,8 @@ def _last_layers(module: nn.Module, forward: Any) -> list[nn.Module]:
     for hook in hooks:
         hook.remove()
     outputs = given if isinstance(given, tuple) else (given,)
-    return [layer for layer, output in seen if any(output is one for one in outputs)]
+    last = [layer for layer, output in seen if any(output is one for one in outputs)]
+    return last or [seen[-1][0]]  # its output is only enlarged or reshaped
 
 
 def prune_weights(module: nn.Module, share: float) -> None:
