@@ -66,7 +66,7 @@ def report(cells: Cells, networks: Sequence[str], device: str) -> str:
 
 
 def agreement(rows: Sequence[Row]) -> str:
-    """How far the scores of the FP32 forms lie off those of PyTorch at most; the pictures are noise, so INT8 is not told."""
+    """How far scores in FP32 lie off those of PyTorch at most. The pictures are noise, for which INT8 is not made."""
     truth = {(row["pictures"], row["size"]): np.array(row["scores"]) for row in rows if row["form"] == "pytorch"}
     there = [row for row in rows if row["form"] != "int8" and (row["pictures"], row["size"]) in truth]
     worst = max(float(np.abs(np.array(row["scores"]) - truth[row["pictures"], row["size"]]).max()) for row in there)
