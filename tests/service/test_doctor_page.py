@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Mosquitto
+from conftest import Mosquitto, a_free_port
 from rig import endless_line, finish, images_line, start, write_config
 
 from service.doctor import page
@@ -62,10 +62,10 @@ def test_a_certificate_that_is_none(tmp_path: Path, free_port: int) -> None:
     assert "there is no certificate in it" in found.text
 
 
-def test_a_daemon_at_work_is_asked(mosquitto: Mosquitto, clip: Path, tmp_path: Path, free_port: int) -> None:
+def test_a_daemon_at_work_is_asked(mosquitto: Mosquitto, clip: Path, tmp_path: Path) -> None:
     line = endless_line(clip)
     line["source"]["pace"] = "realtime"
-    listen = f"127.0.0.1:{free_port}"
+    listen = f"127.0.0.1:{a_free_port()}"  # the fixture of that name is the broker's
     config = write_config(tmp_path, mosquitto.port, [line], http={"listen": listen})
     process = start(config)
     try:
