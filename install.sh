@@ -79,12 +79,14 @@ missing_for_slow_tests() {
     # The packages: building and checking them, and a Debian to install them into.
     has dh || say debhelper
     has lintian || say lintian
+    has chromium || say chromium # looks at the status page
     has reprepro || say reprepro
     has mmdebstrap || say mmdebstrap
     has systemd-nspawn || say systemd-container
     # Whole machines. Debian's kernel is fetched and unpacked by the tests that boot it; it is not installed.
     has qemu-system-aarch64 || say qemu-system-arm
     has cpio || say cpio
+    has modprobe || [[ -x /sbin/modprobe ]] || say kmod
     has mke2fs || [[ -x /sbin/mke2fs ]] || say e2fsprogs
     [[ $(uname -m) == x86_64 ]] || return 0
     has qemu-system-x86_64 || say qemu-system-x86

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, Protocol
 from edge.area import Area
 from edge.classification import Classification, Region
 from edge.frame import Image
+from edge.stills import Still
 
 Verdict = Literal["pass", "reject", "review"]
 Per = Literal["part", "change", "frame", "trigger"]
@@ -109,12 +110,15 @@ class Ruling(NamedTuple):
         evidence: the frame that shows it best, None when there is none.
         reason: one sentence where there is something to explain, as for every `review`.
         seen: for parts.
+        still: of a reject or a review, a picture of that frame, or another one of the same part where there is none
+            of it; None when none is kept.
     """
 
     verdict: Verdict
     evidence: Evidence | None
     reason: str = ""
     seen: Seen | None = None
+    still: Still | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from edge.classification import Classification
 from edge.decision import WHOLE_VIEW, DecideSettings, Evidence, Judge, Ruling, Seen, Subject
 from edge.frame import Image
 from edge.presence import Background
+from edge.stills import Still, Stills
 from edge.tracks import Track, Tracker, is_solid
 
 CLEAR_TRAVEL = 0.15
@@ -38,17 +39,46 @@ class Votes:
     last_at_ns: int = 0
     whole: deque[Evidence] = field(default_factory=lambda: deque(maxlen=VOTES_KEPT))
     partly: deque[Evidence] = field(default_factory=lambda: deque(maxlen=VOTES_KEPT))
+    stills: dict[str, Still] = field(default_factory=dict)
+    """Of each label the frame that shows it best, clear passes left out."""
 
 
 class VoteCount:
-    """From the votes of one part to its ruling."""
+    """From the votes of one part to its ruling.
 
-    def __init__(self, settings: DecideSettings, judge: Judge) -> None:
+    Args:
+        settings: how many must agree.
+        judge: of a single frame.
+        stills: for pictures of what is rejected or in doubt; None when nobody wants them.
+    """
+
+    def __init__(self, settings: DecideSettings, judge: Judge, stills: Stills | None = None) -> None:
         self._settings = settings
         self._judge = judge
+        self._stills = stills
+
+    def add(self, votes: Votes, evidence: Evidence, *, whole: bool = True) -> None:
+        """One more frame of the part; `whole`: it shows all of it."""
+        if whole and not votes.whole:
+            votes.stills.clear()  # frames that show a part of it do not count any more
+        (votes.whole if whole else votes.partly).append(evidence)
+        if self._stills is not None and (evidence.doubt or self._judge.on(evidence.classification)[0] != "pass"):
+            label, score = evidence.classification.label, evidence.classification.score
+            best = votes.stills.get(label)
+            better = best is None or score > best.score
+            if better and (still := self._stills.take(score, best)) is not None:
+                votes.stills[label] = still
 
     def ruling(self, votes: Votes) -> Ruling:
         """The label that most frames show, if enough of them agree and the model is sure of it, else `review`."""
+        ruling = self._ruling(votes)
+        stills, votes.stills = votes.stills, {}
+        if ruling.verdict == "pass" or not stills:
+            return ruling
+        seq = ruling.evidence.seq if ruling.evidence is not None else None
+        return ruling._replace(still=max(stills.values(), key=lambda still: (still.seq == seq, still.score)))
+
+    def _ruling(self, votes: Votes) -> Ruling:
         frames = votes.whole or votes.partly
         counted = Counter(evidence.classification.label for evidence in frames)
         seen = Seen(len(frames), dict(counted.most_common()), (votes.last_at_ns - votes.first_at_ns) / 1e6)
@@ -77,9 +107,9 @@ class VoteCount:
 class PerPart:
     """Follows parts by what stands out from the empty background."""
 
-    def __init__(self, settings: DecideSettings, judge: Judge) -> None:
+    def __init__(self, settings: DecideSettings, judge: Judge, stills: Stills | None = None) -> None:
         self._settings = settings
-        self._count = VoteCount(settings, judge)
+        self._count = VoteCount(settings, judge, stills)
         self._background = Background()
         self._trackers: list[Tracker] = []
         self._size = (0, 0)
@@ -109,11 +139,7 @@ class PerPart:
     def take(self, evidence: Evidence) -> None:
         if self._subject is None:
             return
-        votes = self._votes[self._subject]
-        if self._tracker.is_whole(self._subject):
-            votes.whole.append(evidence)
-        else:
-            votes.partly.append(evidence)
+        self._count.add(self._votes[self._subject], evidence, whole=self._tracker.is_whole(self._subject))
 
     def rulings(self) -> Sequence[Ruling]:
         tracker = self._tracker
@@ -192,9 +218,9 @@ class PerPart:
 class PerPartByLabel:
     """A part is in view while the model does not say that there is none: the label `absent_label` of the bundle."""
 
-    def __init__(self, settings: DecideSettings, judge: Judge) -> None:
+    def __init__(self, settings: DecideSettings, judge: Judge, stills: Stills | None = None) -> None:
         self._settings = settings
-        self._count = VoteCount(settings, judge)
+        self._count = VoteCount(settings, judge, stills)
         self._absent = judge.absent_label
         self._votes: Votes | None = None
         self._told = False
@@ -214,7 +240,7 @@ class PerPartByLabel:
             self._votes = self._votes or Votes(self._now_ns)
             self._votes.last_at_ns = self._now_ns
             if classification.label != self._absent:
-                self._votes.whole.append(evidence)
+                self._count.add(self._votes, evidence)
         else:
             self._gone += 1
 

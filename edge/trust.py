@@ -168,7 +168,7 @@ class Trust:
         return "; ".join(doubt.sentence for doubt in self.doubts)
 
     def judge(self, image: Image, now_ns: int) -> tuple[Doubt, ...]:
-        """Look at the next frame, (height, width, 3) uint8, BGR, and return `doubts`.
+        """Take note of the next frame, (height, width, 3) uint8, BGR, and return `doubts`. Takes some microseconds.
 
         Args:
             image: the whole frame.
@@ -179,9 +179,19 @@ class Trust:
         if "frozen" in self._held:
             self._held["frozen"].look(self._frozen_for(sample, now_ns), now_ns)
         self._sample = sample
+        return self._tell()
+
+    def look(self, image: Image, now_ns: int) -> tuple[Doubt, ...]:
+        """Look at the whole of the frame that was judged last, now and then; return `doubts`.
+
+        That takes some milliseconds, twice a second: so it is done when the frame has been decided on.
+        """
         if self._looked_at_ns is None or not 0 <= now_ns - self._looked_at_ns < EVERY_NS:
             self._looked_at_ns = now_ns
-            self._look(image, sample, now_ns)
+            self._look(image, self._sample, now_ns)
+        return self._tell()
+
+    def _tell(self) -> tuple[Doubt, ...]:
         self.doubts = tuple(held.doubt for held in self._held.values() if held.doubt is not None)
         return self.doubts
 

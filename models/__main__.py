@@ -14,6 +14,7 @@ COMMANDS = {
     "crossvalidate": ("models.crossvalidate", "what runs with different folds held out come to together"),
     "export": ("models.export", "a trained run to a bundle with an FP32 ONNX model"),
     "quantize": ("models.quantize", "add an INT8 (QDQ) model to a bundle"),
+    "import-nnunet": ("models.import_nnunet", "a results folder of nnU-Net v2 to a bundle that draws masks"),
     "extend": ("models.extend", "make an ONNX model of elsewhere take the camera's uint8 pictures"),
     "bench-bundles": ("models.bench_bundles", "bundles of published networks with weights by chance, for benchmarks"),
     "evaluate": ("models.evaluate", "a bundle through the runtime's own backends on labelled pictures"),

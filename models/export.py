@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     write_onnx(deployed, torch.from_numpy(inputs[:1]), path, output="logits" if segments else "scores")
     answers = _answers(path, inputs)
     if segments:
-        wanted, answers = _softmax(wanted), _softmax(answers)
+        wanted, answers = softmax(wanted), softmax(answers)
     difference = float(np.abs(answers - wanted).max())
     if not difference <= LARGEST_DIFFERENCE:
         path.unlink()
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
         onnx.save(model, path)
     manifest = _manifest(args, checkpoint)
     manifest["golden"] = write_golden(args.out, inputs)
-    add_file(args.out, manifest, "fp32", FILE, _mask_scores(wanted) if segments else wanted)
+    add_file(args.out, manifest, "fp32", FILE, mask_scores(wanted) if segments else wanted)
     write_manifest(args.out, manifest)
     print(f"{args.out}: {FILE} differs from PyTorch by {difference:.1g} at most on {len(inputs)} golden inputs")
 
@@ -102,7 +102,7 @@ def _remove_old_files(bundle: Path) -> None:
         (bundle / "model.json").unlink()
 
 
-def _mask_scores(softmax: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def mask_scores(softmax: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(n, labels) golden scores of (n, labels, height, width), see `GoldenSection`."""
     labels = softmax.shape[1]
     best, sureness = softmax.argmax(1), softmax.max(1)
@@ -150,6 +150,7 @@ def _input(network: Network) -> dict[str, object]:
     }
 
 
-def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Over the labels, the second axis."""
     values: npt.NDArray[np.float32] = torch.from_numpy(logits).softmax(1).numpy()
     return values

@@ -64,7 +64,8 @@ def asked_network(args: argparse.Namespace, name: str, labels: tuple[str, ...]) 
     Raises:
         ValueError: an option does not fit it.
     """
-    wanted = {key: getattr(args, key) for key in ("width", "levels", "skips") if getattr(args, key) is not None}
+    given = {key: getattr(args, key) for key in ("width", "levels", "skips", "stride") if hasattr(args, key)}
+    wanted = {key: value for key, value in given.items() if value is not None}
     return describe(name, labels, (args.size, args.size), args.colour, wanted)
 
 

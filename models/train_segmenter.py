@@ -22,7 +22,7 @@ from models.training import Losses, Recipe, Row, batch_of, fit, mixed_precision,
 from models.zoo import Network
 
 NETWORK = "unet-segmenter"
-RECIPE = Recipe(epochs=30, samples=320, learning_rate=4e-3, average_over=100)
+RECIPE = Recipe(epochs=60, samples=320, batch=8, learning_rate=3e-3, pass_share=0.3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=224, help="input in pixels (default: %(default)s)")
     parser.add_argument("--colour", choices=("GRAY", "BGR"), default="GRAY")
     add_shape_arguments(parser)
+    parser.add_argument("--stride", type=int, choices=(1, 2), help="1: draw at full size, for four times the work")
     add_recipe_arguments(parser, RECIPE)
 
 
@@ -103,7 +104,8 @@ def segmenter_losses(network: Network, module: nn.Module, samples: list[Sample])
     if not bool(shows_defect.any()):
         return {"good_loss": good_loss, "defect_loss": good_loss * 0, "dice_loss": good_loss * 0}
     per_defect = (per_pixel * bad).sum((1, 2)) / bad.sum((1, 2)).clamp(min=1)
-    drawn = 1 - logits.softmax(1)[:, 0]
+    number = truth.amax((1, 2))  # a picture shows one kind of defect
+    drawn = logits.softmax(1).gather(1, number[:, None, None, None].expand(-1, 1, *truth.shape[1:]))[:, 0]
     overlap = (2 * (drawn * bad).sum((1, 2)) + 5) / (drawn.sum((1, 2)) + bad.sum((1, 2)) + 5)
     return {
         "good_loss": good_loss,

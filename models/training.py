@@ -32,6 +32,7 @@ class Recipe:
         samples: per epoch.
         batch: samples per step.
         learning_rate: the highest, of a one-cycle schedule.
+        pass_share: how many samples show nothing wrong.
         paste_share: how many defects are shown on another tile than their own.
         label_smoothing: keeps the scores from claiming certainty.
         average_over: steps whose weights the kept network is the running average of.
@@ -42,6 +43,7 @@ class Recipe:
     samples: int = 640
     batch: int = 16
     learning_rate: float = 1.5e-3
+    pass_share: float = 0.4
     paste_share: float = 0.4
     label_smoothing: float = 0.05
     average_over: int = 200
@@ -75,6 +77,7 @@ def fit(  # noqa: PLR0917  # as `train` and pruning say it: what, on what, how
         network.labels,
         network.spec,
         np.random.default_rng(recipe.seed),
+        pass_share=recipe.pass_share,
         paste_share=recipe.paste_share,
     )
     module = module.to(memory_format=torch.channels_last)

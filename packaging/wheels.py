@@ -22,9 +22,11 @@ NOT_PACKED = {
 NEVER_RUN = re.compile(
     r"""
       (^|/)(tests?|test_utils)/
-    | \.(pyi|pxd|pyx|h|hpp|a|cmake|pc)$
+    | \.(pyi|pxd|pxi|pyx|c|h|hpp|a|cmake|pc)$
+    | (^|/)\.        # for editors and their like
     | ^numpy/(distutils|f2py|testing|_core/include)/
     | ^numpy/_core/_\w+_tests\.
+    | ^numpy/random/_examples/
     | ^cv2/data/.*\.xml$
     | ^onnxruntime/(backend|datasets|quantization|tools|transformers)/
     # The engine is in the Python extension; this is the same once more, for C programs.

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from edge.clock import Clock
+from service.evidence.store import EvidenceStore
 from service.health import temperature_c
 from service.lines import Managed
 from service.messages import Counts, LineState, encode, health_message, state_message, status_message
@@ -20,12 +21,14 @@ class Announcer:
     Args:
         node: its name.
         publisher: takes them, and knows what ails the outbox.
+        evidence: knows what ails the folder of the pictures.
         clock: the time.
     """
 
-    def __init__(self, node: str, publisher: Publisher, clock: Clock) -> None:
+    def __init__(self, node: str, publisher: Publisher, evidence: EvidenceStore, clock: Clock) -> None:
         self._node = node
         self._publisher = publisher
+        self._evidence = evidence
         self._clock = clock
 
     def state(self, managed: Managed) -> None:
@@ -36,12 +39,13 @@ class Announcer:
         """Tell the state of a line and its figures since the last time."""
         self.state(managed)
         counts = managed.line.counts
+        managed.health.last_latency_ms = managed.line.take_latencies()
         message = health_message(
             node=self._node,
             line=managed.line.name,
             now_ns=self._clock.now_ns(),
             fps=managed.health.fps(counts.frames, self._clock.monotonic_ns()),
-            latency_ms=managed.line.take_latencies(),
+            latency_ms=managed.health.last_latency_ms,
             dropped=counts.dropped,
             queue=self._publisher.backlog,
             temperature=temperature_c(),
@@ -89,7 +93,7 @@ class Announcer:
             since_ns = self._clock.now_ns() - int(hang.seconds * 1e9)
             message = self._state_message(managed, "fault", str(hang), since_ns)
         else:
-            reason = status.reason or self._publisher.problem
+            reason = status.reason or self._publisher.problem or self._evidence.problem
             message = self._state_message(managed, status.state, reason, status.since_ns)
         return Retained(f"{managed.section.topic}/state", message, qos=1, expiry_s=TTL_S)
 

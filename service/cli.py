@@ -14,6 +14,7 @@ from edge.bundle import Precision
 from edge.errors import EdgeError
 from edge.preprocess import Layout, Resize
 from service.doctor.finding import SECTIONS
+from service.log import How
 from service.settings import DEFAULT_PATH, WRONG_CONFIGURATION, ConfigurationError
 
 FAILED = 1
@@ -52,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="the daemon, in the foreground")
     command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+    command.add_argument(
+        "--log", choices=get_args(How), default="auto", help="auto: to the journal under systemd, else text"
+    )
     command.set_defaults(run=_command("run"))
 
     command = commands.add_parser("check-config", help="every error in a configuration at once")
@@ -89,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_command("snapshot"))
 
     _add_model(commands)
+    _add_evidence(commands)
 
     command = commands.add_parser("watch", help="what the lines say, live")
     command.add_argument("topic", nargs="?", metavar="TOPIC", help="of a line, with + and # (default: all lines)")
@@ -147,6 +152,21 @@ def _add_measuring(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     command.add_argument("--output", type=Path, metavar="FILE", help="(default: `engine.tuning`)")
     command.add_argument("--json", action="store_true", help="one JSON document")
     command.set_defaults(run=_command("tune"))
+
+
+def _add_evidence(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    evidence = commands.add_parser("evidence", help="pictures of rejects and reviews")
+    evidence.set_defaults(run=_command("evidence"))
+    actions = evidence.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (("list", "name them, the newest first"), ("export", "a folder that the workshop trains on")):
+        command = actions.add_parser(name, help=text)
+        command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="(default: %(default)s)")
+        command.add_argument("--line", metavar="LINE", help="of this line alone")
+        command.add_argument("--since", metavar="TIME", help="so long ago (8h, 2d), or a date and time")
+        command.add_argument("--label", metavar="LABEL", help="which show this, as a person or else the model says")
+        if name == "export":
+            command.add_argument("--output", type=Path, required=True, metavar="DIR", help="the folder; is added to")
+        command.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _add_model(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -4,38 +4,56 @@ main                signals, systemd, heartbeat
 capture-LINE        files: source to mailbox
 inspect-LINE        live source or mailbox through the pipeline to `emit`
 publish             outbox
+evidence            pictures of rejects and reviews to the disk
 mqtt                the connection to the broker
 reload              while a new configuration is made ready
 embedded-broker     only with `mqtt.host: embedded`
+http                only with `http`: the status page
 """
 
 import logging
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.backends import load_backend
 from edge.clock import Clock
 from edge.decision import Trigger
 from edge.errors import PermanentError
+from edge.stills import Still
 from edge.trigger import Triggers
 from service.announcer import HEARTBEAT_S, Announcer, topics_of
+from service.evidence.store import EvidenceSettings, EvidenceStore
 from service.line import Line
 from service.lines import LineMaker, Load, Managed
-from service.messages import trigger_id
+from service.log import log_decision, tell_what_was_left_out
+from service.messages import Json, trigger_id
 from service.mqtt import Incoming, MqttConnection, Will
 from service.orders import Orders
 from service.outbox import Outbox
-from service.publisher import IN_FLIGHT, Publisher
+from service.page.node import Node
+from service.page.start import shift_for, start_page
+from service.publisher import IN_FLIGHT, Publisher, Retained
 from service.reload import Reload
 from service.sections import Settings
 from service.status import status_text
 from service.systemd import Systemd
+from service.view import View
+
+if TYPE_CHECKING:
+    from service.page.server import Server
 
 log = logging.getLogger(__name__)
 
 LINES_END_S = 5.0
 """For the frame at hand; a line that takes longer hangs."""
 DRAIN_S = 10.0
+MIB = 1024 * 1024
+OUTBOX_OVERHEAD_MIB = 16
+"""Beside the stored decisions: the write-ahead log, and the file while it is rescued."""
+EVIDENCE_S = 3.0
+"""For the last pictures; a disk that takes longer hangs."""
 FIRST_CONNECTION_S = 1.0
 TICK_S = 0.2
 
@@ -75,9 +93,11 @@ class Daemon:
         self._systemd.status("loading models")
         # Before the engines are loaded: who tries things out has the time to subscribe before the first message.
         self._stop_broker = _start_embedded_broker(settings)
-        self._outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * 1024 * 1024)
-        self._publisher = Publisher(settings.node, self._outbox, clock, [line.name for line in settings.lines])
-        self._announcer = Announcer(settings.node, self._publisher, clock)
+        self._outbox = Outbox(Path(settings.outbox.path), settings.outbox.max_mib * MIB)
+        self._evidence = EvidenceStore(_evidence_settings(settings), clock, self._publish_picture, self._tell_states)
+        lines = [line.name for line in settings.lines]
+        self._publisher = Publisher(settings.node, self._outbox, clock, lines, self._decided)
+        self._announcer = Announcer(settings.node, self._publisher, self._evidence, clock)
         offline = self._announcer.status("offline", {line.name: line.topic for line in settings.lines})
         self._connection = MqttConnection(
             settings.mqtt,
@@ -86,7 +106,10 @@ class Daemon:
             IN_FLIGHT,
             self._publisher.wake,
         )
-        self._maker = LineMaker(self._publisher, clock, self._state_changed, load)
+        self._shift = shift_for(settings, clock)
+        self._page: Server | None = None
+        told = self._shift.count if self._shift else None
+        self._maker = LineMaker(self._publisher, self._evidence, clock, self._state_changed, load, on_decision=told)
         self._lines = self._maker.make(settings, orders.stop)
 
     def run(self) -> int:
@@ -106,17 +129,22 @@ class Daemon:
         for managed in self._managed:
             self._listen_to_triggers(managed)
         self._publisher.start(self._connection, lambda: self._announcer.births(self._managed), self._tell_states)
+        self._evidence.start()
         self._systemd.ready()
         # A broker that is there gets the very first decision in time; one that is not holds nothing up.
         self._connection.wait_for_the_first(FIRST_CONNECTION_S)
         for managed in self._managed:
             managed.line.start()
+        self._page = self._start_page()
         try:
             self._watch()
         finally:
             self._systemd.stopping()
+            if self._page is not None:
+                self._page.stop()
             self._end_lines()
             left = self._publisher.stop(self._announcer.farewell(self._managed), DRAIN_S, patient=self._patient)
+            self._evidence.stop(EVIDENCE_S)
             self._stop_broker()
         failed = any(managed.line.failed for managed in self._managed) or self.hangs
         if left:
@@ -132,7 +160,21 @@ class Daemon:
     def hangs(self) -> bool:
         """Whether a thread did not end, so that the process will not end of itself."""
         preparing = self._reload is not None and self._reload.is_preparing
-        return preparing or any(managed.line.is_alive for managed in self._every)
+        page = self._page is not None and self._page.hangs
+        return preparing or page or any(managed.line.is_alive for managed in self._every)
+
+    @property
+    def view(self) -> View:
+        """What there is to look at."""
+        return View(
+            self._lines.settings.node,
+            version("edgecls"),
+            lambda: self._managed,
+            self._publisher,
+            self._connection,
+            self._evidence,
+            Path(self._lines.settings.outbox.path),
+        )
 
     @property
     def _managed(self) -> tuple[Managed, ...]:
@@ -145,6 +187,14 @@ class Daemon:
         leaving = self._reload.leaving if self._reload is not None else []
         return [*self._managed, *(managed for managed in leaving if managed not in self._managed)]
 
+    def _start_page(self) -> "Server | None":
+        """When the lines are at work already: inspection does not wait for it."""
+        settings = self._lines.settings
+        if settings.http is None or self._shift is None:
+            return None
+        node = Node(settings, self.view, self._shift, lambda: self._hang, lambda: self._note, self._clock)
+        return start_page(settings.http, node)
+
     def _watch(self) -> None:
         """The main thread while the lines work: heartbeats to MQTT and to systemd."""
         next_beat_ns = 0
@@ -156,6 +206,7 @@ class Daemon:
                 next_beat_ns = now_ns + HEARTBEAT_S * 1_000_000_000
                 for managed in self._managed:
                     self._announcer.heartbeat(managed)
+                tell_what_was_left_out()
             self._feed_the_watchdog()
             self._tell_systemd(beats)
             self._answer_triggers()
@@ -201,10 +252,12 @@ class Daemon:
     def _tell_systemd(self, beats: bool) -> None:
         """At once when something else happens, and with the heartbeat: figures change all the time."""
         states = [(m.line.name, m.line.status, m.line.hang is None) for m in self._managed]
-        shown = (states, self._connection.connected, self._publisher.problem, self._note)
+        page = self._page.problem if self._page is not None else ""
+        note = "; ".join(text for text in (self._evidence.problem, self._note, page) if text)
+        shown = (states, self._connection.connected, self._publisher.problem, note)
         if beats or shown != self._shown:
             self._shown = shown
-            self._systemd.status(status_text(self._managed, self._connection, self._publisher, self._note))
+            self._systemd.status(status_text(self._managed, self._connection, self._publisher, note))
 
     def _step_reload(self) -> None:
         """One step: a reload must not keep the main thread from what others wait for."""
@@ -290,10 +343,33 @@ class Daemon:
         for managed in self._managed:
             self._announcer.state(managed)
 
+    def _decided(self, message: Json, still: Still | None) -> None:
+        """Called in the thread `publish`."""
+        log_decision(message)
+        self._evidence.offer(message, still)
+
+    def _publish_picture(self, line: str, picture: bytes) -> None:
+        """Called in the thread `evidence`."""
+        topic = next((m.section.topic for m in self._managed if m.line.name == line), None)
+        if topic is not None:
+            self._publisher.retain(Retained(f"{topic}/defects/image", picture, qos=0, content_type="image/jpeg"))
+
     def _state_changed(self, line: Line) -> None:
         for managed in self._every:
             if managed.line is line:
                 self._announcer.state(managed)
+
+
+def _evidence_settings(settings: Settings) -> EvidenceSettings:
+    section = settings.evidence
+    return EvidenceSettings(
+        settings.evidence_path,
+        max_bytes=section.max_mib * MIB,
+        per_hour=section.max_writes_per_hour,
+        quality=section.quality,
+        publish=section.publish,
+        reserve_bytes=(settings.outbox.max_mib + OUTBOX_OVERHEAD_MIB) * MIB,
+    )
 
 
 def _start_embedded_broker(settings: Settings) -> Callable[[], None]:

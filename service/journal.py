@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,21 +12,29 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 _THREADS_OF_A_LINE = ("inspect-", "capture-")
 
 
-def fields_of(record: logging.LogRecord) -> dict[str, str]:
-    """The fields of a journal entry besides its message.
+_FACTS = ("line", "state", "part", "verdict", "label")
 
-    `EDGECLS_LINE` is `extra={"line": …}` of whoever logs, else that of the thread; `EDGECLS_STATE` is
-    `extra={"state": …}`.
+
+def facts_of(record: logging.LogRecord) -> dict[str, str]:
+    """What a record is about, as far as it says: `line`, `state`, `part`, `verdict`, `label`.
+
+    They are `extra={"line": …}` of whoever logs; the line is else that of the thread.
     """
-    fields = {
+    facts = {name: str(value) for name in _FACTS if (value := getattr(record, name, None)) is not None}
+    if "line" not in facts and (line := _line_of(record.threadName or "")):
+        facts = {"line": line, **facts}
+    return facts
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, str]:
+    """The fields of a journal entry besides its message, among them what is known of `facts_of`, in capitals."""
+    return {
         "PRIORITY": str(next((p for level, p in _PRIORITIES if record.levelno >= level), 7)),
         "SYSLOG_IDENTIFIER": "edgecls",
         "THREAD_NAME": record.threadName or "",
         "LOGGER": record.name,
+        **{name.upper(): value for name, value in facts_of(record).items()},
     }
-    line = getattr(record, "line", None) or _line_of(fields["THREAD_NAME"])
-    state = getattr(record, "state", None)
-    return fields | ({"EDGECLS_LINE": line} if line else {}) | ({"EDGECLS_STATE": state} if state else {})
 
 
 def _line_of(thread: str) -> str:
@@ -60,11 +67,3 @@ def leads_to_the_journal(stream: int) -> bool:
         found = os.fstat(stream)
         return (found.st_dev, found.st_ino) == (device, inode)
     return False
-
-
-def use_the_journal() -> None:
-    """Log to the journal itself when standard error would end there; otherwise all stays as it is."""
-    with suppress(OSError, ValueError):  # standard error may be closed
-        if leads_to_the_journal(sys.stderr.fileno()):
-            # The level and the logger are fields of the entry.
-            logging.basicConfig(level=logging.INFO, handlers=[JournalHandler()], format="%(message)s", force=True)

@@ -13,12 +13,14 @@ from edge.clock import Clock
 from edge.decision import Decision, Ruling, Trigger
 from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError
 from edge.frame import Frame
+from edge.histogram import Stages
 from edge.pipeline import Pipeline
 from edge.sources import Source
 from edge.trigger import Triggers
 from edge.trust import TRUST_ALL, Doubt, Trust
 from service.activity import Activity, Hang
 from service.frames import Frames
+from service.glimpse import Glimpse
 from service.messages import Counts, LineState
 from service.tally import Tally
 
@@ -90,7 +92,7 @@ class Line:
         self._withhold = withhold
         self.triggers = Triggers(trigger_timeout_s, clock, self._answer) if trigger_timeout_s is not None else None
         self._stop = threading.Event()
-        self._tally = Tally()
+        self.tally = Tally()
         self._inspecting = Activity(clock)
         self._frames = Frames(
             name,
@@ -100,9 +102,11 @@ class Line:
             clock=clock,
             stop=self._stop,
             inspecting=self._inspecting,
-            missing=lambda why: self._become("waiting", why),
+            missing=self._lose,
         )
         self._thread = threading.Thread(target=self._run, name=f"inspect-{name}")
+        self.glimpse = Glimpse()
+        """Of what it sees, for somebody who looks."""
         self.status = Status("waiting", "starting", clock.now_ns())
         self._engine_failed_ns = -int(ENGINE_HELD_S * 1e9) - 1
         self.failed = False
@@ -138,7 +142,12 @@ class Line:
     @property
     def counts(self) -> Counts:
         """What it has counted so far."""
-        return self._tally.counts(self._source.dropped)
+        return self.tally.counts(self._source.dropped)
+
+    @property
+    def stages(self) -> Stages:
+        """How long each stage takes of its frames."""
+        return self._pipeline.stages
 
     @property
     def doubts(self) -> tuple[Doubt, ...]:
@@ -147,12 +156,12 @@ class Line:
 
     def take_latencies(self) -> dict[str, float | None]:
         """p50, p95 and p99 in milliseconds of the decisions since the last call, None without any."""
-        return self._tally.take_latencies()
+        return self.tally.take_latencies()
 
     def _run(self) -> None:
         retry_s = RETRY_S[0]
         while not self._stop.is_set():
-            seen = self._tally.frames
+            seen = self.tally.frames
             try:
                 with self._frames.opened():
                     self._inspect_all()
@@ -160,7 +169,7 @@ class Line:
                 self._fail(error)
             except EdgeError as error:
                 # A source that worked for a while starts with the shortest pause again.
-                retry_s = RETRY_S[0] if self._tally.frames > seen else min(retry_s * 2, RETRY_S[1])
+                retry_s = RETRY_S[0] if self.tally.frames > seen else min(retry_s * 2, RETRY_S[1])
                 self._become("fault", str(error))
                 self._inspecting.rests()
                 self._stop.wait(retry_s)
@@ -188,7 +197,7 @@ class Line:
                 self._inspect(frame)
             except BadFrameError as error:
                 log.warning("line %s: %s", self.name, error)
-                self._tally.bad_frames += 1
+                self.tally.bad_frames += 1
         for decision in self._doubted(self._pipeline.finish(self.name)):
             self._tell(decision)
         self._become("waiting", "stopped" if self._stop.is_set() else "the source has ended")
@@ -196,11 +205,12 @@ class Line:
     def _inspect(self, frame: Frame) -> None:
         """One frame; with triggers, only one that somebody waits for is looked at."""
         self._inspecting.does("inspecting a frame", INSPECTION_HANGS_S)
-        if self._trust.judge(frame.image, self._now_ns()):
+        now_ns = self._now_ns()
+        if self._trust.judge(frame.image, now_ns):
             frame = replace(frame, doubt=self._trust.why)
         wanted = self.triggers is None or self.triggers.due(frame.captured_at_ns)
         decisions = self._look_at(frame) if wanted else []
-        self._tally.frames += 1
+        self.tally.frames += 1
         self._become_as_trusted()
         for decision in self._doubted(decisions):
             if self.triggers is None:
@@ -209,10 +219,12 @@ class Line:
                 # A picture that was taken because it was asked for answers one; what passes by answers all who wait.
                 one = 1 if self._source.on_demand else None
                 self.triggers.answer(decision.ruling, frame.captured_at_ns, one)
+        self._trust.look(frame.image, now_ns)  # it takes longer than all the rest but the engine: nobody waits for it
+        self.glimpse.take(frame)
 
     def _now_ns(self) -> int:
         """For `Trust`. Files that come as fast as they are inspected have no time: 30 frames count for a second."""
-        return self._tally.frames * FRAME_NS if self._source.on_demand else self._clock.monotonic_ns()
+        return self.tally.frames * FRAME_NS if self._source.on_demand else self._clock.monotonic_ns()
 
     def _become_as_trusted(self) -> None:
         self._become("blind" if self._trust.doubts else "inspecting", self._trust.why)
@@ -222,7 +234,7 @@ class Line:
         if not self._trust.doubts or not decisions:
             return decisions
         if self._withhold and self.triggers is None:
-            self._tally.withheld += len(decisions)
+            self.tally.withheld += len(decisions)
             return []
         why = self._trust.why
         return [d._replace(ruling=d.ruling._replace(verdict="review", reason=why)) for d in decisions]
@@ -264,8 +276,13 @@ class Line:
 
     def _tell(self, decision: Decision) -> None:
         """Count a decision and hand it over. Called by the inspecting thread, and for time-outs by others."""
-        self._tally.count(decision)
+        self.tally.count(decision)
         self._emit(decision)
+
+    def _lose(self, why: str) -> None:
+        """There are no frames."""
+        self.tally.source_losses += self.status.state in ("inspecting", "blind")
+        self._become("waiting", why)
 
     def _become(self, state: LineState, reason: str) -> None:
         if (state, reason) == (self.status.state, self.status.reason):

@@ -18,7 +18,9 @@ from edge.pipeline import Pipeline
 from edge.preprocess import Roi
 from edge.reference import Reference, read_reference
 from edge.sources import make_source
+from edge.stills import About, Stills
 from edge.trust import Trust
+from service.evidence.store import EvidenceStore
 from service.health import LineHealth
 from service.line import Line
 from service.line_settings import decide_settings, engine_settings, source_settings, trust_settings
@@ -58,16 +60,29 @@ class LineMaker:
 
     Args:
         publisher: takes their decisions.
+        evidence: keeps pictures of what they reject.
         clock: the time.
         on_change: called when the state of a line changes, from the line's own thread.
         load: what loads models.
+        on_decision: told every decision, passes too, from the line's own thread; it does not wait.
     """
 
-    def __init__(self, publisher: Publisher, clock: Clock, on_change: Callable[[Line], None], load: Load) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        evidence: EvidenceStore,
+        clock: Clock,
+        on_change: Callable[[Line], None],
+        load: Load,
+        *,
+        on_decision: Callable[[Decision], None] | None = None,
+    ) -> None:
         self._publisher = publisher
+        self._evidence = evidence
         self._clock = clock
         self._on_change = on_change
         self._load = load
+        self._on_decision = on_decision
 
     def make(self, settings: Settings, stop: threading.Event, before: Lines | None = None) -> Lines:
         """Everything that the configuration asks for. When `stop` is set meanwhile, only a part of it.
@@ -115,13 +130,15 @@ class LineMaker:
                 return running
         bundle = engine.bundle
         decide = decide_settings(section, bundle)
-        decider = make_decider(decide, bundle.manifest.pass_label, bundle.manifest.absent_label)
+        stills = self._stills(section, bundle)
+        decider = make_decider(decide, bundle.manifest.pass_label, bundle.manifest.absent_label, stills)
         pipeline = Pipeline(
             slot=engine.slot(),
             decider=decider,
             clock=self._clock,
             roi=Roi(*section.roi) if section.roi else None,
             min_area=decide.min_area,
+            stills=stills,
         )
         records = Path(settings.outbox.path).parent
         source = make_source(section.name, source_settings(section, records), self._clock)
@@ -138,6 +155,11 @@ class LineMaker:
         )
         return Managed(section, engine, line, taken_ns)
 
+    def _stills(self, section: LineSection, bundle: Bundle) -> Stills:
+        roi = Roi(*section.roi) if section.roi else None
+        about = About(bundle.labels, (roi.x, roi.y, roi.width, roi.height) if roi else None)
+        return Stills(about, lambda: self._evidence.wants(section.name))
+
     def _emit(self, section: LineSection, engine: Engine) -> Callable[[Decision], None]:
         bundle = engine.bundle
         models = {p: ModelInfo(bundle.manifest.name, bundle.manifest.version, p) for p in bundle.precisions}
@@ -145,6 +167,8 @@ class LineMaker:
 
         def emit(decision: Decision) -> None:
             model = models[engine.precision]
+            if self._on_decision is not None:
+                self._on_decision(decision)
             if decision.trigger is not None:  # who asks gets an answer, a pass too
                 asked = decision.trigger
                 self._publisher.emit(decision, asked.reply_topic or topic, model, asked.correlation)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from service.mqtt_login import REDIRECTS, SESSION_TAKEN_OVER, UNSUPPORTED_PROTOCOL, MqttError, where_is, why_unreachable
-from service.mqtt_packets import Incoming, Will
+from service.mqtt_packets import JSON, Incoming, Will
 from service.mqtt_session import GOODBYE_S, OnMessage, Session
 from service.mqtt_window import Window
 from service.sections import MqttSection
@@ -159,6 +159,7 @@ class MqttConnection:
         retain: bool = False,
         correlation: bytes | None = None,
         expiry_s: int | None = None,
+        content_type: str = JSON,
         at_once: bool = True,
     ) -> int | None:
         """Take a message; a number to recognise it by, or None when it was not taken: QoS 0 needs a connection.
@@ -167,18 +168,25 @@ class MqttConnection:
 
         Args:
             topic: without wildcards.
-            payload: JSON.
+            payload: JSON, or what `content_type` says.
             qos: 0 or 1.
             retain: whether the broker keeps it for those who subscribe later.
             correlation: correlation data, up to 65535 bytes; MQTT 5 only.
             expiry_s: for how long the broker may keep it for somebody who is away; MQTT 5 only.
+            content_type: MQTT 5 only.
             at_once: whether it leaves now, or with others when `send` is called.
         """
         if not qos and not self._accepted:
             return None
         expires_at = None if expiry_s is None else time.monotonic() + expiry_s
         handle = self._window.put(
-            topic, payload, qos=qos, retain=retain, correlation=correlation, expires_at=expires_at
+            topic,
+            payload,
+            qos=qos,
+            retain=retain,
+            correlation=correlation,
+            expires_at=expires_at,
+            content_type=content_type,
         )
         if at_once:
             self._wake()

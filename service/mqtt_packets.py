@@ -12,6 +12,7 @@ from paho.mqtt.properties import Properties, VariableByteIntegers
 from service.mqtt_window import Outgoing
 from service.yaml_lines import shown
 
+JSON = "application/json"
 LARGEST_BYTES = 64 * 1024
 """The largest packet that we want; nothing that is meant for us comes near. MQTT 5 brokers are told."""
 RECEIVE_MAXIMUM = 20
@@ -86,9 +87,12 @@ def _topic(topic: str) -> bytes:
 
 
 def _publish_properties(message: Outgoing) -> bytes:
-    if message.correlation is None and message.expires_at is None:
+    if message.correlation is None and message.expires_at is None and message.content_type == JSON:
         return _JSON
     properties = _json(PacketTypes.PUBLISH)
+    if message.content_type != JSON:
+        properties.ContentType = message.content_type
+        properties.PayloadFormatIndicator = 0
     if message.correlation is not None:
         properties.CorrelationData = message.correlation
     if message.expires_at is not None:
@@ -99,7 +103,7 @@ def _publish_properties(message: Outgoing) -> bytes:
 
 def _json(packet_type: int) -> Properties:
     properties = Properties(packet_type)  # type: ignore[no-untyped-call]  # untyped in paho
-    properties.ContentType = "application/json"
+    properties.ContentType = JSON
     properties.PayloadFormatIndicator = 1
     return properties
 

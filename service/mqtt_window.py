@@ -25,6 +25,7 @@ class Outgoing:
     correlation: bytes | None
     expires_at: float | None
     """Seconds of the monotonic clock."""
+    content_type: str
 
 
 class Window:
@@ -54,11 +55,13 @@ class Window:
         retain: bool,
         correlation: bytes | None,
         expires_at: float | None,
+        content_type: str,
     ) -> int:
         """Append a message; its handle."""
         with self._lock:
             self._handles += 1
-            self._waiting.append(Outgoing(self._handles, topic, payload, qos, retain, correlation, expires_at))
+            message = Outgoing(self._handles, topic, payload, qos, retain, correlation, expires_at, content_type)
+            self._waiting.append(message)
             return self._handles
 
     def begin(self, size: int) -> None:

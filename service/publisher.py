@@ -17,9 +17,12 @@ import uuid6
 
 from edge.clock import Clock
 from edge.decision import Decision
+from edge.stills import Still
 from service.activity import Activity, Hang
-from service.messages import ModelInfo, decision_message, encode
+from service.delivery_times import DeliveryTimes
+from service.messages import Json, ModelInfo, decision_message, encode
 from service.mqtt import MqttConnection
+from service.mqtt_packets import JSON
 from service.outbox import Message, Outbox, OutboxWriteError
 from service.sender import IN_FLIGHT, Sender
 from service.waiting import Emitted, Waiting
@@ -53,6 +56,8 @@ class Retained:
     qos: int
     expiry_s: int | None = None
     """For how long the broker may keep it; MQTT 5 only."""
+    content_type: str = JSON
+    """MQTT 5 only."""
 
 
 class Publisher:
@@ -63,10 +68,19 @@ class Publisher:
         outbox: used by this thread alone once it is started.
         clock: for `late`.
         lines: names of the lines; their numbering goes on where the outbox says. Others may follow.
+        keep: takes every message with the picture of what it is about; called by the thread, and does not wait.
     """
 
-    def __init__(self, node: str, outbox: Outbox, clock: Clock, lines: Iterable[str]) -> None:
+    def __init__(
+        self,
+        node: str,
+        outbox: Outbox,
+        clock: Clock,
+        lines: Iterable[str],
+        keep: Callable[[Json, Still | None], None] = lambda _message, _still: None,
+    ) -> None:
         self._node = node
+        self._keep = keep
         self._outbox = outbox
         self._clock = clock
         self._woken = threading.Event()
@@ -85,6 +99,7 @@ class Publisher:
         self._openings = outbox.openings
         self._progress = (0, outbox.count)
         """How many were taken from `waiting`, and how many are with us unacknowledged; exchanged together."""
+        self.delivery = DeliveryTimes(clock)
         self._evicted: Counter[str] = Counter()
         self._told_evicted = 0
         self._tell_evicted_ns = 0
@@ -226,6 +241,7 @@ class Publisher:
     def _take_acknowledged(self) -> None:
         acknowledged = self._sender.take_acknowledged()
         for seq in acknowledged:
+            self.delivery.end(seq)
             self._leave(seq)
         if acknowledged and self._stop_by_ns is not None and self._patient():
             self._stop_by_ns = self._clock.monotonic_ns() + self._drain_ns
@@ -273,6 +289,8 @@ class Publisher:
         json = decision_message(
             decision, node=self._node, model=emitted.model, part=emitted.part, message_id=message_id
         )
+        self._keep(json, decision.ruling.still)
+        self.delivery.begin(emitted.seq, decision)
         return Message(
             emitted.seq, decision.line, emitted.topic, encode(json), decision.decided_at_ns, emitted.correlation
         )
@@ -328,7 +346,9 @@ class Publisher:
         with self._lock:
             messages, self._retained = list(self._retained.values()), {}
         for message in messages:
-            self._sender.send_retained(message.topic, message.payload, message.qos, message.expiry_s)
+            self._sender.send_retained(
+                message.topic, message.payload, message.qos, message.expiry_s, message.content_type
+            )
 
     def _send_decisions(self) -> None:
         """What is in memory goes out unstored only while the disk takes nothing."""

@@ -17,7 +17,7 @@ from service.settings import ConfigurationError
 
 log = logging.getLogger(__name__)
 
-FIXED = ("node", "mqtt", "outbox")
+FIXED = ("node", "mqtt", "outbox", "evidence", "http")
 """Keys that take effect with the next start only: everything else hangs on them."""
 
 

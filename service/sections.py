@@ -18,6 +18,7 @@ from edge.backends.plan import BACKEND_OF, BackendName, Device, Hint, Optimisati
 from edge.bundle import Precision
 from edge.decision import Per, PresenceBy
 from edge.trust import WhileBlind
+from service.http_section import HttpSection
 from service.section import FileName, Section, UpTo65535
 from service.source_sections import SourceSection
 from service.yaml_lines import shown
@@ -122,6 +123,26 @@ class OutboxSection(Section):
 
     path: FileName = "/var/lib/edgecls/outbox.db"
     max_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 64
+
+
+def _none_or_some(mib: int) -> int:
+    if mib in range(1, LEAST_EVIDENCE_MIB):
+        raise ValueError(f"must be at least {LEAST_EVIDENCE_MIB}, or 0, which keeps no pictures, not {mib}")
+    return mib
+
+
+LEAST_EVIDENCE_MIB = 4
+"""Room for a few pictures of any camera."""
+
+
+class EvidenceSection(Section):
+    """`evidence`: pictures of rejects and reviews."""
+
+    path: FileName | None = None
+    max_mib: Annotated[int, Field(ge=0, le=1_048_576), AfterValidator(_none_or_some)] = 64
+    max_writes_per_hour: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    publish: bool = False
 
 
 class EngineSection(Section):
@@ -260,8 +281,10 @@ class Settings(Section):
     node: Name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63] or "edgecls"
     mqtt: MqttSection = MqttSection()
     outbox: OutboxSection = OutboxSection()
+    evidence: EvidenceSection = EvidenceSection()
     model: BundleName | None = None
     engine: EngineSection = EngineSection()
+    http: HttpSection | None = None
     lines: Annotated[list[LineSection], Field(min_length=1)]
 
     def model_of(self, line: LineSection) -> Path:
@@ -270,6 +293,11 @@ class Settings(Section):
         if chosen is None:
             raise ValueError(f"line {line.name} has no model")  # refused when the file was read
         return Path(chosen)
+
+    @property
+    def evidence_path(self) -> Path:
+        """Where the pictures of rejects are: the one given, else beside the outbox."""
+        return Path(self.evidence.path) if self.evidence.path else Path(self.outbox.path).parent / "evidence"
 
 
 REFERENCE_DIR = "/var/lib/edgecls/reference"

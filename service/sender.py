@@ -77,9 +77,11 @@ class Sender:
         self._start_over, self._refused = self._refused, False
         return True
 
-    def send_retained(self, topic: str, payload: bytes, qos: int, expiry_s: int | None) -> None:
+    def send_retained(self, topic: str, payload: bytes, qos: int, expiry_s: int | None, content_type: str) -> None:
         """At once, before any decision that was not sent yet."""
-        mid = self._connection.publish(topic, payload, qos=qos, retain=True, expiry_s=expiry_s)
+        mid = self._connection.publish(
+            topic, payload, qos=qos, retain=True, expiry_s=expiry_s, content_type=content_type
+        )
         if mid is not None and qos:
             self._in_flight[mid] = 0
 

@@ -1,7 +1,8 @@
-"""What a line has counted: frames, decisions by verdict, and how long they took."""
+"""What a line counts. Frames are counted by its inspecting thread alone, decisions by whichever thread tells them."""
 
 import threading
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,39 +13,50 @@ LATENCIES_KEPT = 4096
 
 
 class Tally:
-    """Frames are counted by the inspecting thread; decisions by whoever tells them; anybody may ask."""
+    """The counts of one line since it was made."""
 
     def __init__(self) -> None:
         self.frames = 0
         self.bad_frames = 0
         self.withheld = 0
-        self._verdicts: dict[Verdict, int] = {"pass": 0, "reject": 0, "review": 0}
-        self._counting = threading.Lock()
+        self.source_losses = 0
+        """How often the source had no frames, after it had had some."""
+        self._decided: Counter[tuple[Verdict, str]] = Counter()
         self._latencies_ms: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._counting = threading.Lock()
 
     def count(self, decision: Decision) -> None:
         """One that is told."""
+        evidence = decision.ruling.evidence
+        label = evidence.classification.label if evidence is not None else ""
         with self._counting:
             if decision.total_ms is not None:
                 self._latencies_ms.append(decision.total_ms)
-            self._verdicts[decision.ruling.verdict] += 1
+            self._decided[decision.ruling.verdict, label] += 1
+
+    @property
+    def decided(self) -> Mapping[tuple[Verdict, str], int]:
+        """Decisions by verdict and label, which is empty where there is no picture."""
+        with self._counting:
+            return dict(self._decided)
 
     def counts(self, dropped: int) -> Counts:
-        """So far.
+        """For people and messages.
 
         Args:
-            dropped: frames of the source that a newer one has replaced.
+            dropped: frames that the source has dropped.
         """
-        with self._counting:
-            passes, rejects, reviews = (self._verdicts[verdict] for verdict in ("pass", "reject", "review"))
+        verdicts: Counter[Verdict] = Counter()
+        for (verdict, _), count in self.decided.items():
+            verdicts[verdict] += count
         return Counts(
             frames=self.frames,
             bad_frames=self.bad_frames,
             dropped=dropped,
-            decisions=passes + rejects + reviews,
-            passes=passes,
-            rejects=rejects,
-            reviews=reviews,
+            decisions=sum(verdicts.values()),
+            passes=verdicts["pass"],
+            rejects=verdicts["reject"],
+            reviews=verdicts["review"],
             withheld=self.withheld,
         )
 

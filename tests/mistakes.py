@@ -9,7 +9,7 @@ lines:
 BASE = "model: bundle\n" + LINE
 """Valid, five lines long, and ends inside the first production line."""
 
-TOP = "allowed are node, mqtt, outbox, model, engine, lines"
+TOP = "allowed are node, mqtt, outbox, evidence, model, engine, http, lines"
 OF_MQTT = "host, port, username, password_file, tls"
 OF_ENGINE = (
     "backend, device, precision, threads, streams, spinning, optimisation, hint, pinning, fall_back_to_cpu, "

@@ -39,8 +39,8 @@ class NetworkCamera:
     def __init__(
         self, port: int | None, folder: Path, picture: Image | None = None, login: tuple[str, ...] = ()
     ) -> None:
-        self._port = a_free_port() if port is None else port
-        self.address = f"rtsp://127.0.0.1:{self._port}/cam"
+        self.port = a_free_port() if port is None else port
+        self.address = f"rtsp://127.0.0.1:{self.port}/cam"
         self._folder = folder
         self._picture = np.full((480, 640, 3), 120, np.uint8) if picture is None else picture
         self._login = login
@@ -55,7 +55,7 @@ class NetworkCamera:
             resized = cv2.resize(self._picture, (width, height))
             path.write_bytes(cv2.cvtColor(resized, cv2.COLOR_BGR2YUV_I420).tobytes())
         self._first += NUMBERS
-        numbers = map(str, (self._port, path, width, height, fps, self._first))
+        numbers = map(str, (self.port, path, width, height, fps, self._first))
         words = [PYTHON, str(SERVER), *numbers, *self._login]
         self._process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         self.answered = 0.0
@@ -93,7 +93,7 @@ class NetworkCamera:
         process = self._process
         while process is not None and process is self._process:
             try:
-                with socket.create_connection(("127.0.0.1", self._port), 1) as connection:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
                     connection.sendall(f"OPTIONS {self.address} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
                     if connection.recv(100).startswith(b"RTSP/1.0 "):
                         self.answered = time.monotonic()

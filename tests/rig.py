@@ -94,8 +94,8 @@ def write_images(folder: Path, count: int) -> Path:
     return folder
 
 
-def start(config: Path, **environment: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "service.cli", "run", "--config", str(config)]
+def start(config: Path, *words: str, **environment: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "service.cli", "run", "--config", str(config), *words]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **environment})
 
 

@@ -66,7 +66,7 @@ def test_every_kind_of_message_has_an_example_and_every_field_an_explanation(nam
 
 def test_the_asyncapi_document_has_the_examples_of_the_messages_page() -> None:
     document = yaml.safe_load((SCHEMAS / "asyncapi.yaml").read_text(encoding="utf-8"))
-    messages = document["components"]["messages"].values()
+    messages = [m for name, m in document["components"]["messages"].items() if name != "image"]
     assert [example["payload"] for message in messages for example in message["examples"]] == examples()
 
 

@@ -18,11 +18,13 @@ LOADED_ON_DEMAND = {
         "openvino": {"backends/openvino.py"},
     },
     "service": {
+        "aiohttp": {f"page/{name}.py" for name in ("answers", "door", "guard", "live", "refusals", "server")},
         "amqtt": {"embedded_broker.py"},
         "matplotlib": {"bench/plot.py"},
         "onnx": {"model/onnx_file.py"},
         "onnxruntime": {"model/onnx_file.py"},
         "openvino": {"model/ir_file.py"},
+        "prometheus_client": {"metrics/render.py"},
         "rich": {"bench/screen.py", "progress.py", "watch/screen.py"},
     },
 }

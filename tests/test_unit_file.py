@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from conftest import ROOT
 
-from service.daemon import DRAIN_S, LINES_END_S
+from service.daemon import DRAIN_S, EVIDENCE_S, LINES_END_S
 from service.mqtt import JOIN_S
 from service.publisher import GOODBYE_NS
 from service.settings import WRONG_CONFIGURATION
@@ -23,7 +23,8 @@ def setting(name: str) -> str:
 
 
 def test_there_is_time_to_send_what_is_left() -> None:
-    assert float(setting("TimeoutStopSec")) > LINES_END_S + DRAIN_S + GOODBYE_NS / 1e9 + JOIN_S
+    needed = LINES_END_S + DRAIN_S + GOODBYE_NS / 1e9 + JOIN_S + EVIDENCE_S
+    assert float(setting("TimeoutStopSec")) > needed
 
 
 def test_a_wrong_configuration_is_not_tried_again() -> None:

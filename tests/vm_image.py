@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,14 +17,25 @@ import pytest
 from conftest import ROOT
 
 IMAGES = ROOT / "build/vm"
+AGENT = ROOT / "tests/vm_agent.py"
+AGENT_UNIT = """\
+[Unit]
+DefaultDependencies=no
+After=local-fs.target
+[Service]
+ExecStart=/usr/bin/python3 -Su /usr/local/lib/agent.py
+"""
+"""It answers before anything else has come up, so that a test can ask what is slow."""
 RELEASE = "bookworm"
-DEBIAN = ("busybox-static", "dbus", "kmod", "procps", "qemu-guest-agent", "systemd", "systemd-sysv", "udev")
-NEEDED = ("libstdc++6", "mosquitto", "mosquitto-clients", "python3", "python3-systemd")
+DEBIAN = ("busybox-static", "dbus", "kmod", "procps", "systemd", "systemd-sysv", "udev")
+NEEDED = ("libstdc++6", "mosquitto", "mosquitto-clients", "python3", "python3-systemd", "v4l-utils")
 """By the packages and the tests. To install it in the machine itself would take minutes."""
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
-FINDS_THE_DISK = ("virtio_pci", "virtio_blk", "ext4")
-"""Modules of the kernel, which on Debian has next to nothing built in."""
+EARLY = ("virtio_pci", "virtio_blk", "ext4", "virtio_console")
+"""Modules of the kernel, which on Debian has next to nothing built in: for the disk, and for the port of the agent."""
+LATE = ("9pnet_virtio", "9p", "virtio_rng", "vivid")
+"""Those that udev or a test loads. With all of Debian's, udev loads dozens for the board, which takes minutes."""
 DISK = "4G"
 """Mostly a hole."""
 
@@ -35,14 +47,25 @@ chroot "$1" sh -euc '
         apt-get -qq download "$image"
     done'
 dpkg-deb -x "$1"/tmp/linux-image-*.deb "$1/tmp/kernel"
-cp -a "$1/tmp/kernel/lib/modules" "$1/usr/lib/"
 cp "$1"/tmp/kernel/boot/vmlinuz-* "$1/vmlinuz"
-rm -r "$1"/tmp/*
-version=$(ls "$1/usr/lib/modules")
+cd "$1/tmp/kernel"
+version=$(ls lib/modules)
+depmod -b . "$version"
+show() {{ modprobe -d . --set-version "$version" --all --show-depends "$@"; }}
+show {early} >"$1/needed"
+show {early} {late} >all
+sed -n 's,^insmod .*/lib/modules,lib/modules,p' all | sort -u | xargs cp -t "$1/usr" --parents
+cp -t "$1/usr" --parents "lib/modules/$version"/modules.[bo]*
 depmod -b "$1" "$version"
-modprobe -d "$1" --set-version "$version" --all --show-depends {modules} >"$1/needed"
+cd /
+rm -r "$1"/tmp/*
 """
 """The kernel is unpacked, not installed, and by the host's processor: a foreign one takes long to make an initrd."""
+UNITS_OFF = (
+    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
+    *("e2scrub_reap.service", "getty.target", "systemd-pstore.service", "modprobe@.service"),
+)
+"""What the machine has no use for."""
 INSTALL = """
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"
 mount -t proc proc "$4/proc"
@@ -117,7 +140,7 @@ def _is_foreign(arch: str) -> bool:
 
 def image(arch: str) -> Image:
     """Made anew when it would be made of something else."""
-    recipe = "\n".join((RELEASE, *DEBIAN, *NEEDED, HOOK, *FINDS_THE_DISK, INIT, DISK))
+    recipe = "\n".join((RELEASE, *DEBIAN, *NEEDED, HOOK, *EARLY, *LATE, INIT, DISK))
     folder = IMAGES / f"{arch}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     made = Image(folder / "vmlinuz", folder / "initrd", folder / "tree")
     if not (folder / "ready").exists():
@@ -142,6 +165,15 @@ def disk(arch: str, packages: Sequence[Path], folder: Path) -> Path:
         made.mkdir()
     for package in packages:
         shutil.copy(package, upper)
+    agent, units = upper / "usr/local/lib/agent.py", upper / "etc/systemd/system"
+    wanted = units / "sysinit.target.wants/agent.service"
+    for file in (agent, wanted):
+        file.parent.mkdir(parents=True)
+    shutil.copy(AGENT, agent)
+    (units / "agent.service").write_text(AGENT_UNIT)
+    wanted.symlink_to("../agent.service")
+    for unit in UNITS_OFF:
+        (units / unit).symlink_to("/dev/null")
     with _programs_run(arch):
         _run("unshare", "--mount", "sh", "-euc", INSTALL, "-", image(arch).tree, upper, work, root, out, DISK)
     shutil.rmtree(upper)
@@ -178,14 +210,15 @@ def _programs_run(arch: str) -> Iterator[None]:
 
 def _make_tree(arch: str, tree: Path) -> None:
     hook = tree.with_name("hook")
-    hook.write_text(HOOK.format(arch=arch, modules=" ".join(FINDS_THE_DISK)))
+    hook.write_text(HOOK.format(arch=arch, early=" ".join(EARLY), late=" ".join(LATE)))
     hook.chmod(0o755)
     # Its mounts of /proc and others are seen by nobody else, and gone with it if it is killed.
     command = ("unshare", "--mount", "mmdebstrap", "--quiet", f"--architectures={arch}", "--variant=minbase")
     _run(*command, f"--include={','.join((*DEBIAN, *NEEDED))}", f"--customize-hook={hook}", RELEASE, tree)
-    (tree / "etc/fstab").write_text("/dev/vda / ext4 rw,noatime 0 1\n")
+    (tree / "etc/fstab").write_text("/dev/vda / ext4 rw,noatime 0 0\n")
     (tree / "etc/hostname").write_text("vm\n")
-    (tree / "etc/machine-id").write_text("")  # made at boot
+    # Empty would be a first boot, at which systemd looks at every unit there is and reads all catalogues.
+    (tree / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
 
 
 def _make_initrd(tree: Path, initrd: Path) -> None:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -45,6 +46,10 @@ RETRY_S = (0.1, 0.2, 0.3)
 """Between attempts to open the source; the last one goes on. A source that is back is used within a second."""
 GRACE_S = 1.0
 """To close the source when the daemon is gone."""
+
+
+class DaemonGoneError(Exception):
+    """Nobody is there any more to read for."""
 
 
 class Slots:
@@ -135,18 +140,21 @@ class Reader:
         """Until the daemon closes the connection, or says something that makes no sense."""
         self._capture.start()
         threading.Thread(target=self._end_with_the_daemon, name="watch", daemon=True).start()
-        with suppress(OSError):
+        with suppress(OSError, DaemonGoneError):
             while isinstance(PACKETS.receive(self._channel), Want):
                 while not self._slots.give(ALIVE_S):
                     self._say(Alive())
         self._end()
 
     def _say(self, message: Message, fd: int | None = None) -> None:
-        socket.send_fds(self._channel, [PACKETS.encode(message)], [] if fd is None else [fd])
+        try:
+            socket.send_fds(self._channel, [PACKETS.encode(message)], [] if fd is None else [fd])
+        except OSError as error:
+            raise DaemonGoneError from error
 
     def _capture_for_ever(self) -> None:
         failures = 0
-        with suppress(OSError):  # the daemon is gone
+        with suppress(DaemonGoneError):
             while not self._stopping.is_set():
                 first = self._seq
                 try:
@@ -154,6 +162,12 @@ class Reader:
                 except EdgeError as error:
                     self._slots.clear()
                     self._say(Lost(isinstance(error, PermanentError), field(str(error))))
+                except DaemonGoneError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # of OpenCV, for one, about a stream it did not foresee
+                    traceback.print_exc()  # the daemon logs it
+                    self._slots.clear()
+                    self._say(Lost(for_good=False, why=field(f"the source failed ({error}): see the log")))
                 finally:
                     self._source.close()
                     self._say(Runs(0))

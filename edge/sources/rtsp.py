@@ -17,9 +17,9 @@ from edge.sources.opened import About
 
 _CONNECT_S = 1.0
 _OPEN_S = 5.0
-_ANALYSE_S = (0.2, 4.0)
+_ANALYSE_S = (0.2, 0.2, 4.0)
 """How much of the stream FFmpeg looks at before it begins. The first is enough where the camera describes its stream
-well, and a picture is there at once; the second is tried in turn, for cameras that do not."""
+well, and a picture is there at once; the last is tried in turn, for cameras that do not."""
 _BACKLOG_FRAMES, _BACKLOG_GAP_S = 60, 0.015
 """What FFmpeg has collected by then comes much faster than any camera sends, and is old."""
 _KEY_FRAME_WITHIN_S = 12.0
@@ -60,7 +60,8 @@ class RtspSource:
         self._clock = clock
         self._capture: cv2.VideoCapture | None = None
         self._seq = 0
-        self._attempts = 0
+        self._fruitless = 0
+        """Attempts in a row in which somebody answered, but FFmpeg made no pictures of it."""
         self._is_grabbed = False
         self._differences_until = 0.0
         self._silence_s = settings.lost_after_s - 0.2
@@ -73,8 +74,7 @@ class RtspSource:
     def open(self) -> About:
         address = self._address()
         self._connect()
-        analyse_s = _ANALYSE_S[self._attempts % len(_ANALYSE_S)]
-        self._attempts += 1
+        analyse_s = _ANALYSE_S[self._fruitless % len(_ANALYSE_S)]
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(
             (
                 f"rtsp_transport;{self._settings.transport}",
@@ -87,9 +87,13 @@ class RtspSource:
             cv2.CAP_PROP_READ_TIMEOUT_MSEC: self._silence_s * 1000,
             cv2.CAP_PROP_N_THREADS: 1,  # each thread more keeps a frame back
         }
+        self._fruitless += 1
+        begin = time.monotonic()
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [int(n) for pair in limits_ms.items() for n in pair])
         if not capture.isOpened():
             capture.release()
+            if time.monotonic() - begin > 0.9 * _OPEN_S:
+                self._fruitless -= 1  # it hangs, and would not be understood any better by a longer look
             raise SourceError(
                 f"{self._name} cannot be opened: check the path, user name and password, and that it sends H.264, "
                 "H.265 or MJPEG"
@@ -97,7 +101,7 @@ class RtspSource:
         self._capture = capture
         self._differences_until = time.monotonic() + _KEY_FRAME_WITHIN_S
         self._skip_backlog(capture)
-        self._attempts = 0
+        self._fruitless = 0
         width, height = (capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         fps = capture.get(cv2.CAP_PROP_FPS)
         return About(f"{width:.0f}x{height:.0f} at {fps:.4g} fps by {self._settings.transport}")
@@ -176,5 +180,6 @@ class RtspSource:
         except TimeoutError as error:
             raise SourceError(f"{self._name}: {host} does not answer: check its power, cable and address") from error
         except OSError as error:
+            self._fruitless = 0  # whoever comes next has just started
             reason = (error.strerror or str(error)).lower()
             raise SourceError(f"{self._name}: {host} port {port}: {reason}: check the camera") from error

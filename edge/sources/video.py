@@ -15,6 +15,11 @@ if hasattr(cv2.utils, "logging"):  # not in Debian 12's OpenCV, which reads gstr
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
+_FPS = (0.2, 1000.0)
+_FPS_IF_WILD = 25.0
+"""A damaged header may say anything, such as one frame in an hour, for which the line would wait."""
+
+
 class VideoSource:
     """A video file. No frame is lost: the next one is decoded when it is asked for."""
 
@@ -76,7 +81,9 @@ class VideoSource:
             )
         self._capture = capture
         fps = capture.get(cv2.CAP_PROP_FPS)
-        self._period_ns = int(1e9 / fps) if self._realtime and fps > 0 else 0
+        if not _FPS[0] <= fps <= _FPS[1]:
+            fps = _FPS_IF_WILD
+        self._period_ns = int(1e9 / fps) if self._realtime else 0
         self._due_ns = self._clock.monotonic_ns()
         self._in_this_pass = 0
 

@@ -59,7 +59,13 @@ NETWORKS: dict[str, Kind] = {
     "resnet18": Kind("classification", "as published", resnet18, {"width": 64}, False),
     "resnet50": Kind("classification", "as published", resnet50, {"width": 64}, False),
     "mobilenetv3-small": Kind("classification", "as published", MobileNetV3Small, {}, False),
-    "unet-segmenter": Kind("segmentation", "a U-Net that says what every pixel shows", Segmenter, _U, True),
+    "unet-segmenter": Kind(
+        "segmentation",
+        "a U-Net that says what every pixel shows",
+        Segmenter,
+        {"width": 12, "levels": 5, "skips": None, "stride": 2},
+        True,
+    ),
 }
 
 CLASSIFIERS = tuple(name for name, kind in NETWORKS.items() if kind.task == "classification")
@@ -174,7 +180,10 @@ def _check(name: str, size: tuple[int, int], settings: Mapping[str, Any]) -> Non
         raise ValueError(f"levels {levels}: give 2 to 8")
     if skips is not None and levels is not None and not 0 <= skips < levels:
         raise ValueError(f"skips {skips}: {levels} levels have 0 to {levels - 1} skips")
-    multiple = 2 ** (levels - 1) if levels else 32 if name == "defect-net" else 1
+    stride = settings.get("stride", 1)
+    if stride not in (1, 2):
+        raise ValueError(f"stride {stride}: give 1 or 2")
+    multiple = stride * 2 ** (levels - 1) if levels else 32 if name == "defect-net" else 1
     if any(side % multiple or side < 32 for side in size):
         asked = f"a multiple of {multiple}, 32 or more" if multiple > 1 else "32 or more"
         raise ValueError(f"size {size[0]}x{size[1]}: {name} takes {asked}")

@@ -21,10 +21,11 @@ WIDEST = 8
 """No level has more channels than so many times those of the first: the deep ones would hold most of the weights."""
 
 
-def _double(inputs: int, outputs: int) -> nn.Sequential:
+def _double(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for before in (inputs, outputs):
-        layers += [nn.Conv2d(before, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    for before, step in ((inputs, stride), (outputs, 1)):
+        convolution = nn.Conv2d(before, outputs, 3, step, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -36,14 +37,18 @@ class UNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
         width: channels of the first level; each further level has twice as many, up to `WIDEST` times as many.
         levels: sizes that it looks at, each half of the one before; the input's sides are multiples of 2**(levels - 1).
         skips: how many skip connections are kept, counted from the full size down; None: all, levels - 1.
+        stride: 2: the first level has half the size of the picture, and everything takes a quarter of the work.
     """
 
-    def __init__(self, channels: int, width: int = 8, levels: int = 6, skips: int | None = None) -> None:
+    def __init__(
+        self, channels: int, width: int = 8, levels: int = 6, skips: int | None = None, *, stride: int = 1
+    ) -> None:
         super().__init__()
         self.skips = levels - 1 if skips is None else skips
         widths = [width * min(2**level, WIDEST) for level in range(levels)]
         self.encoder = nn.ModuleList(
-            _double(before, after) for before, after in zip([channels, *widths[:-1]], widths, strict=True)
+            _double(before, after, 1 if level else stride)
+            for level, (before, after) in enumerate(zip([channels, *widths[:-1]], widths, strict=True))
         )
         self.decoder = nn.ModuleList(
             _double(widths[level + 1] + (widths[level] if level < self.skips else 0), widths[level])
@@ -51,7 +56,7 @@ class UNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, width, height, widths) of x (n, channels, height, width), whose values are 0 to 1."""
+        """(n, width, height / stride, width / stride) of x (n, channels, height, width), whose values are 0 to 1."""
         x = standardise(x)
         seen = []
         for level, stage in enumerate(self.encoder):
@@ -64,16 +69,24 @@ class UNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
 
 
 class Segmenter(nn.Module):  # type: ignore[misc]  # torch is unchecked
-    """Logits of every label for every pixel; the arguments are those of `UNet`."""
+    """Logits of every label for every pixel; the arguments are those of `UNet`.
 
-    def __init__(self, channels: int, labels: int, width: int = 8, levels: int = 6, skips: int | None = None) -> None:
+    What is drawn at half the size (`stride`) is enlarged at the end, smoothly.
+    """
+
+    def __init__(
+        self, channels: int, labels: int, width: int = 12, levels: int = 5, skips: int | None = None, *, stride: int = 2
+    ) -> None:
         super().__init__()
-        self.body = UNet(channels, width, levels, skips)
+        self.stride = stride
+        self.body = UNet(channels, width, levels, skips, stride=stride)
         self.head = nn.Conv2d(width, labels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, labels, height, width) of x (n, channels, height, width), whose values are 0 to 1."""
         logits: Tensor = self.head(self.body(x))
+        if self.stride > 1:
+            logits = F.interpolate(logits, scale_factor=float(self.stride), mode="bilinear", align_corners=False)
         return logits
 
 

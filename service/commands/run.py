@@ -8,8 +8,8 @@ import sys
 
 from edge.clock import SystemClock
 from edge.errors import EdgeError
+from service import log
 from service.daemon import Daemon
-from service.journal import use_the_journal
 from service.orders import orders_by_signal
 from service.settings import ConfigurationError, load_settings
 from service.status import does_not_start
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     orders = orders_by_signal(clock)  # first, so that a signal while the engines are loaded ends it cleanly, too
     if sys.stderr is not None:
         faulthandler.enable()  # SIGABRT, with which systemd's watchdog kills it: where each thread hangs
-    use_the_journal()
+    log.begin(args.log)
     try:
         daemon = Daemon(load_settings(args.config), orders, clock, read=lambda: load_settings(args.config))
         status = daemon.run()

@@ -90,6 +90,7 @@ def _doubts(section: LineSection, frame: Frame) -> str:
     trust = Trust(trust_settings(section), live=False, reference=reference)
     for number in range(8):  # the causes must hold for a while
         trust.judge(frame.image, number * 500_000_000)
+        trust.look(frame.image, number * 500_000_000)
     return trust.why or "it agrees with the reference picture"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.doctor.locks import locked_by
 from service.doctor.system import System
-from service.sections import EngineSection, LineSection, OutboxSection, Settings
+from service.sections import EngineSection, EvidenceSection, LineSection, OutboxSection, Settings
 from service.settings import ConfigurationError, Problem, load_settings
 
 
@@ -32,6 +32,16 @@ class Case:
     def outbox(self) -> OutboxSection:
         """That of the configuration, or the default."""
         return self.settings.outbox if self.settings else OutboxSection()
+
+    @property
+    def evidence(self) -> EvidenceSection:
+        """That of the configuration, or the default."""
+        return self.settings.evidence if self.settings else EvidenceSection()
+
+    @property
+    def evidence_path(self) -> Path:
+        """The folder of the pictures."""
+        return self.settings.evidence_path if self.settings else Path(self.outbox.path).parent / "evidence"
 
     @property
     def engine(self) -> EngineSection:

@@ -39,6 +39,8 @@ def files(case: Case) -> Iterator[Finding]:
     for key, name in _secrets(case):
         yield from _secret(key, Path(name), whose, who)
     yield from _writable("outbox", Path(case.outbox.path), whose, who)
+    if case.evidence.max_mib:
+        yield from _pictures(case.evidence_path, whose, who)
     yield from _cache(Path(case.engine.cache_dir), whose, who)
 
 
@@ -48,6 +50,9 @@ def _secrets(case: Case) -> Iterator[tuple[str, str]]:
         return
     mqtt = case.settings.mqtt
     named = [("mqtt.password_file", mqtt.password_file), ("mqtt.tls.key_file", mqtt.tls and mqtt.tls.key_file)]
+    if http := case.settings.http:
+        key_file = http.tls.key_file if http.tls else None
+        named += [("http.password_file", http.password_file), ("http.tls.key_file", key_file)]
     named += [
         (f"{line.name} password_file", getattr(line.source, "password_file", None)) for line in case.settings.lines
     ]
@@ -87,6 +92,18 @@ def _writable(subject: str, file: Path, whose: "pwd.struct_passwd | None", who: 
         yield error(subject, f"{who} may not write to {file}", f"sudo chown {who}: {file}*")
     else:
         yield ok(subject, f"{who} may write to {folder}")
+
+
+def _pictures(folder: Path, whose: "pwd.struct_passwd | None", who: str) -> Iterator[Finding]:
+    """A folder that the daemon makes if it may; without it there are decisions all the same."""
+    there = folder
+    while is_missing(there) and there != there.parent:
+        there = there.parent
+    if there.is_dir() and _may(whose, "-w", there):
+        yield ok("evidence", f"{who} may write to {folder}" if there == folder else f"{who} may make {folder}")
+    else:
+        text = f"{who} cannot write to {folder}: no pictures of rejects are kept"
+        yield warning("evidence", text, f"sudo install -d -o {who} -m 750 {folder}; or set evidence.path")
 
 
 def _cache(folder: Path, whose: "pwd.struct_passwd | None", who: str) -> Iterator[Finding]:

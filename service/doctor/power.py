@@ -7,10 +7,8 @@ from pathlib import Path
 from service.doctor.device import is_jetson, is_pi
 from service.doctor.finding import Finding, note, ok, warning
 from service.doctor.system import System
+from service.health import THROTTLED, THROTTLED_BITS
 
-_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
-_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-"""Of what the firmware tells: now; 16 bits higher: since it was switched on (Raspberry Pi documentation, vcgencmd)."""
 _SINCE = 16
 _HOT_C = 85.0
 _HOT_PI_C = 80.0
@@ -21,7 +19,7 @@ def throttling(system: System) -> Iterator[Finding]:
     """Whether a Raspberry Pi slows itself down, or has done so."""
     if not is_pi(system):
         return
-    told = system.text(_THROTTLED)
+    told = system.text(f"/sys/{THROTTLED}")
     if told is None:
         told = (system.output("vcgencmd", "get_throttled") or "").rpartition("=")[2]
     try:
@@ -29,8 +27,8 @@ def throttling(system: System) -> Iterator[Finding]:
     except ValueError:
         yield note("throttling", "the firmware does not tell whether it slows down", "sudo apt install raspi-utils")
         return
-    now = [name for bit, name in _BITS.items() if bits >> bit & 1]
-    ever = [name for bit, name in _BITS.items() if bits >> bit + _SINCE & 1]
+    now = [name for bit, name in THROTTLED_BITS.items() if bits >> bit & 1]
+    ever = [name for bit, name in THROTTLED_BITS.items() if bits >> bit + _SINCE & 1]
     facts = {"get_throttled": f"0x{bits:x}", "now": now, "since_start": ever}
     if now:
         yield warning("throttling", f"the board slows down now: {', '.join(now)}", _remedy(now), **facts)

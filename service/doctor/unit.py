@@ -90,10 +90,14 @@ def confinement(case: Case, told: dict[str, str]) -> Iterator[Finding]:
                 text = f"{name} lies in a home, which the service does not see"
                 yield error(UNIT, text, "move it, to /var/lib/edgecls for example; or see Sandbox in docs/operation.md")
     if told.get("ProtectSystem") == "strict":
-        folder = str(Path(settings.outbox.path).parent)
-        if not _is_below(folder, (*_WRITABLE, *(path.lstrip("+-") for path in told.get("ReadWritePaths", "").split()))):
-            remedy = f"sudo systemctl edit edgecls, with [Service] and ReadWritePaths={folder}"
-            yield error(UNIT, f"the service may not write to {folder}, where the outbox is to be", remedy)
+        open_to = (*_WRITABLE, *(path.lstrip("+-") for path in told.get("ReadWritePaths", "").split()))
+        folder, pictures = str(Path(settings.outbox.path).parent), str(settings.evidence_path)
+        edit = "sudo systemctl edit edgecls, with [Service] and ReadWritePaths="
+        if not _is_below(folder, open_to):
+            yield error(UNIT, f"the service may not write to {folder}, where the outbox is to be", f"{edit}{folder}")
+        if not _is_below(pictures, (*open_to, folder)) and settings.evidence.max_mib:
+            text = f"the service may not write to {pictures}, where pictures of rejects are to be"
+            yield warning(UNIT, text, f"{edit}{pictures}")
 
 
 def _is_below(name: str, folders: tuple[str, ...]) -> bool:

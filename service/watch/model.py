@@ -38,6 +38,8 @@ class Model:
     def feed(self, topic: str, payload: bytes, now: float, *, retained: bool = False) -> list[Event]:
         """Take in a message; what there is to tell about it. `retained`: the broker had kept it, so it may be old."""
         head, _, kind = topic.rpartition("/")
+        if topic.endswith("/defects/image"):  # a picture: nothing that text could show
+            return []
         try:
             message = reading.message_of(KINDS.get(kind) if head else None, reading.decode(payload))
             if kind == "status":

@@ -1,4 +1,4 @@
-"""What it costs to know whether the picture can be trusted: CPU time of `Trust.judge` per frame, as a share of a core
+"""What it costs to know whether the picture can be trusted: CPU time per frame, as a share of a core
 at 30 frames per second, and of one look at the whole picture.
 
     python tests/benchmarks/bench_trust.py [--json]
@@ -33,6 +33,7 @@ def measure(width: int, height: int, frames: int) -> dict[str, float]:
     trust, structure = Trust(TrustSettings(), live=True, reference=reference), Structure(reference)
     structure.measure(pictures[0])
     trust.judge(pictures[0], 0)
+    trust.look(pictures[0], 0)
     looks = []
     for number in range(frames // 10):
         start = time.thread_time()
@@ -40,7 +41,9 @@ def measure(width: int, height: int, frames: int) -> dict[str, float]:
         looks.append(time.thread_time() - start)
     start = time.thread_time()
     for number in range(frames):
-        trust.judge(pictures[number % 8], (number + 1) * 1_000_000_000 // FPS)
+        now_ns = (number + 1) * 1_000_000_000 // FPS
+        trust.judge(pictures[number % 8], now_ns)
+        trust.look(pictures[number % 8], now_ns)
     frame_ms = (time.thread_time() - start) / frames * 1e3
     return {
         "frame_ms": round(frame_ms, 4),

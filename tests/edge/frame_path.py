@@ -2,7 +2,8 @@
 
     LD_PRELOAD=allocations.so python frame_path.py VIDEO BUNDLE ENGINE PER file|live NOTHING|PLACE HEIGHT
 
-PLACE is where a copy is made on purpose, so that it can be seen that it would be noticed.
+PLACE is where a copy is made on purpose, so that it can be seen that it would be noticed; with `stills` pictures of
+rejects are taken as for `edgecls evidence`, and it is said on stderr how many.
 """
 
 import ctypes
@@ -25,6 +26,7 @@ from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor, Roi
 from edge.sources import CommandSettings, Source, make_source
 from edge.sources.video import VideoSource
+from edge.stills import About, Stills
 from service.line import Line
 
 LARGE = 64 * 1024
@@ -80,9 +82,10 @@ def copy_at(place: str) -> None:
 
 def main() -> None:
     video, bundle_path, engine, per, kind, place, height = sys.argv[1:]
-    copy_at(place if place != "look" else "nothing")
+    copy_at(place if place not in ("look", "stills") else "nothing")
     bundle = load_bundle(Path(bundle_path))
-    decider = make_decider(DecideSettings(per=per), bundle.manifest.pass_label)  # type: ignore[arg-type]
+    stills = Stills(About(), lambda: place == "stills")
+    decider = make_decider(DecideSettings(per=per), bundle.manifest.pass_label, None, stills)  # type: ignore[arg-type]
     if place == "look":
         look = decider.look
         decider.look = lambda region, captured_at_ns: look(region.copy(), captured_at_ns)  # type: ignore[method-assign]
@@ -91,7 +94,9 @@ def main() -> None:
         decider=decider,
         clock=SystemClock(),
         roi=Roi(0, 0, 1280, int(height)),
+        stills=stills,
     )
+    taken: list[int] = []
     source: Source = VideoSource("line1", Path(video), SystemClock(), realtime=False, loop=False)
     if kind == "live":
         words = [sys.executable, __file__, video]
@@ -100,7 +105,7 @@ def main() -> None:
         "line1",
         source=source,
         pipeline=pipeline,
-        emit=lambda _decision: None,
+        emit=lambda decision: taken.append(decision.ruling.still.seq) if decision.ruling.still else None,
         on_change=lambda _line: None,
         clock=SystemClock(),
     )
@@ -110,6 +115,7 @@ def main() -> None:
     line.stop()
     line.join()
     print(pipeline.found)
+    print(len(taken), file=sys.stderr)
 
 
 def write(video: str) -> None:

@@ -43,6 +43,11 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def count(counter: Path, *words: object, height: int = 720) -> int:
+    return look(counter, *words, height=height)[0]
+
+
+def look(counter: Path, *words: object, height: int = 720) -> tuple[int, int]:
+    """How many large pieces were allocated, and how many pictures of rejects were taken."""
     environment = {
         **os.environ,
         "LD_PRELOAD": str(counter),
@@ -53,7 +58,7 @@ def count(counter: Path, *words: object, height: int = 720) -> int:
     command = [sys.executable, str(HERE / "frame_path.py"), *map(str, words), str(height)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
-    return int(run.stdout)
+    return int(run.stdout), int(run.stderr.split()[-1])
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,15 @@ def test_nothing_is_allocated_at_4_to_3(counter: Path, surface_demo: Path, tmp_p
     """One channel of the small picture is above the limit there, as long as the travel is not known."""
     path = film(tmp_path / "belt.mp4", 960, stands=stands)
     assert count(counter, path, surface_demo, "onnxruntime", "part", "file", "nothing", height=960) == 0
+
+
+@pytest.mark.parametrize("way", ["onnxruntime frame live", "onnxruntime part file"])
+def test_pictures_of_rejects_lie_in_buffers_that_are_used_again(
+    counter: Path, video: Path, surface_demo: Path, way: str
+) -> None:
+    allocated, taken = look(counter, video, surface_demo, *way.split(), "stills")
+    assert taken > 0
+    assert allocated == 0
 
 
 @pytest.mark.parametrize("place", ["source", "roi", "preprocess", "look"])

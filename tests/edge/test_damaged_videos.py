@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from edge.clock import SystemClock
+from edge.sources import VideoSettings, make_source
+
 FORMATS = {"h264": "libx264", "mjpeg.avi": "mjpeg", "mp4": "libx264"}
 FRAMES = 24
 READ = """
@@ -123,6 +126,23 @@ def test_the_good_ones_are_good(good: dict[str, bytes], tmp_path: Path) -> None:
         [sys.executable, "-c", READ], cwd=ROOT, input=names, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == [str(FRAMES)] * len(good)
+
+
+def test_a_size_that_changes_in_the_middle(good: dict[str, bytes], tmp_path: Path) -> None:
+    """Two streams, one behind the other, of 160x120 and of 96x64."""
+    (tmp_path / "one.h264").write_bytes(good["h264"])
+    scale = ["ffmpeg", "-loglevel", "error", "-i", str(tmp_path / "one.h264"), "-vf", "scale=96:64"]
+    subprocess.run([*scale, "-c:v", "libx264", str(tmp_path / "two.h264")], check=True)
+    both = tmp_path / "both.h264"
+    both.write_bytes(good["h264"] + (tmp_path / "two.h264").read_bytes())
+    source = make_source("line1", VideoSettings(both, pace="asap"), SystemClock())
+    source.open()
+    seen: list[tuple[int, ...]] = []
+    while (frame := source.read()) is not None:
+        seen.append(frame.image.shape)
+    source.close()
+    assert set(seen) == {(120, 160, 3), (64, 96, 3)}
+    assert len(seen) > FRAMES
 
 
 def test_damaged_files(good: dict[str, bytes], tmp_path: Path) -> None:

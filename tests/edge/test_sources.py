@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,21 @@ def test_realtime_after_a_slow_frame_does_not_rush(tmp_path: Path) -> None:
     assert len(clock.slept) <= 1
     assert source.read() is not None
     assert clock.slept[-1] == pytest.approx(0.1, abs=1e-6)
+
+
+@pytest.mark.parametrize("rate", [(3600, 1), (1, 2**31)])
+def test_a_pace_that_no_camera_has_is_not_believed(tmp_path: Path, rate: tuple[int, int]) -> None:
+    """One frame in an hour, or two thousand million a second, as a damaged header says."""
+    path = video(tmp_path / "v.avi")
+    data = bytearray(path.read_bytes())
+    scale = data.index(b"strh") + 8 + 20
+    data[scale : scale + 8] = struct.pack("<II", *rate)
+    path.write_bytes(data)
+    clock = FakeClock()
+    source = opened(VideoSettings(path), clock)
+    while source.read() is not None:
+        pass
+    assert clock.slept == pytest.approx([0.04, 0.04, 0.04], abs=1e-6)
 
 
 def test_loop_begins_again_and_goes_on_counting(tmp_path: Path) -> None:

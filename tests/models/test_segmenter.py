@@ -58,7 +58,7 @@ def test_from_pictures_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     [
         (("--size", "40"), "size 40x40: unet-segmenter takes a multiple of 32, 32 or more"),
         (("--levels", "1"), "levels 1: give 2 to 8"),
-        (("--skips", "6"), "skips 6: 6 levels have 0 to 5 skips"),
+        (("--skips", "5"), "skips 5: 5 levels have 0 to 4 skips"),
     ],
 )
 def test_settings_that_make_no_sense(
@@ -86,6 +86,14 @@ def test_only_the_shallow_skips_are_kept() -> None:
     assert count[0] > count[1]
     assert shallow.decoder[0][0].in_channels == 32, "of the deepest one nothing is left but what comes from below"
     assert shallow.decoder[-1][0].in_channels == 8 + 4
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_mask_is_as_large_as_the_picture(stride: int) -> None:
+    network = Segmenter(1, 3, 4, 3, stride=stride)
+    x = torch.rand(2, 1, 32, 48)
+    assert network.body(x).shape == (2, 4, 32 // stride, 48 // stride)
+    assert network(x).shape == (2, 3, 32, 48)
 
 
 def test_one_body_for_pictures_and_for_pixels() -> None:

@@ -6,24 +6,36 @@ The camera is `vivid` of the kernel, which udev and OpenCV cannot tell from one 
 import json
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import pytest
 from debs import built
 from schemas import validator
 from vm import SHARED, VirtualMachine, virtual_machine
+from vm_daemon import (
+    CAMERA,
+    CAMERA_DRIVER,
+    ONE_CAMERA,
+    configure,
+    decisions,
+    held_open,
+    listen,
+    load_driver,
+    log,
+    open_files,
+    plug_in,
+    states,
+    unplug,
+    wait_for_more,
+    wait_until,
+)
 from vm_image import RELEASE, need_vm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-WAIT_S = 600.0
-"""For what takes seconds on real hardware."""
-CAMERA = "/dev/v4l/by-path/platform-vivid.0-video-index0"
-CAMERA_DRIVER = "/sys/bus/platform/drivers/vivid"
+TIMES = 20
 CGROUP = "/sys/fs/cgroup/system.slice/edgecls.service"
 CONFIGURATION = f"""\
 node: cell-7
@@ -32,7 +44,7 @@ engine: {{backend: onnxruntime}}
 lines:
   - name: line1
     topic: factory/line1
-    source: {{camera: {CAMERA}, width: 320, height: 180, fps: 1}}
+    source: {{camera: {CAMERA}, width: 320, height: 180, fps: 2, lost_after_s: 10}}
     decide: {{per: frame}}
     publish: all
 """
@@ -47,49 +59,10 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         print(machine.run("systemd-analyze"))
         assert machine.property("edgecls", "ActiveState") == "active"
         print(machine.run("dpkg-query", "-W", "-f", "${Package} ${Installed-Size} KiB\n", "edgecls*"))
-        machine.run("modprobe", "vivid", "n_devs=1", "node_types=1")
+        machine.run("modprobe", "vivid", *ONE_CAMERA)
         listen(machine)
         configure(machine, CONFIGURATION)
         yield machine
-
-
-def listen(machine: VirtualMachine) -> None:
-    """Write down every message."""
-    out = f"StandardOutput=append:{SHARED}/messages"
-    subscriber = ("mosquitto_sub", "-h", "127.0.0.1", "-v", "-q", "1", "-t", "factory/#")
-    machine.run("systemd-run", "--unit=subscriber", "-p", out, *subscriber)
-
-
-def configure(machine: VirtualMachine, text: str) -> None:
-    (machine.shared / "edgecls.yaml").write_text(text)
-    machine.run("cp", f"{SHARED}/edgecls.yaml", "/etc/edgecls.yaml")
-    machine.run("systemctl", "restart", "edgecls")
-
-
-def messages(machine: VirtualMachine, topic: str) -> list[dict[str, Any]]:
-    """Those that have come by now, the last line of which may not have come yet as a whole."""
-    said = (machine.shared / "messages").read_text()
-    lines = said[: said.rfind("\n") + 1].splitlines()
-    return [json.loads(line.split(" ", 1)[1]) for line in lines if line.startswith(f"{topic} ")]
-
-
-def decisions(machine: VirtualMachine, line: str = "line1") -> list[dict[str, Any]]:
-    return messages(machine, f"factory/{line}/defects")
-
-
-def wait_until(machine: VirtualMachine, happens: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not happens():
-        if time.monotonic() > deadline:
-            said = machine.tries("journalctl", "-u", "edgecls", "-n", "40", "--no-pager").stdout
-            pytest.fail(f"{what}: not within {WAIT_S:.0f} s\n{said}")
-        time.sleep(0.2)
-
-
-def wait_for_more(machine: VirtualMachine, line: str = "line1") -> None:
-    """Decisions go on coming."""
-    before = len(decisions(machine, line))
-    wait_until(machine, lambda: len(decisions(machine, line)) >= before + 3, f"more decisions of {line}")
 
 
 def test_the_command_works(machine: VirtualMachine, clip: Path) -> None:
@@ -103,31 +76,71 @@ def test_the_command_works(machine: VirtualMachine, clip: Path) -> None:
     machine.run("systemctl", "start", "edgecls")
 
 
+def test_a_camera_is_set_as_asked_and_read_back(machine: VirtualMachine) -> None:
+    asked = "width: 640, height: 360, fps: 4, format: UYVY"
+    configure(machine, CONFIGURATION.replace("width: 320, height: 180, fps: 2", asked))
+    wait_for_more(machine)
+    frame = decisions(machine)[-1]["frame"]
+    assert (frame["width"], frame["height"]) == (640, 360)
+    said = machine.run("v4l2-ctl", "-d", CAMERA, "--get-fmt-video", "--get-parm")
+    for what in (r"Width/Height\s+: 640/360\n", r"Pixel Format\s+: 'UYVY'", r"Frames per second: 4\.000"):
+        assert re.search(what, said), said
+    assert "the source gives 640x360 UYVY at 4 fps\n" in log(machine)
+    configure(machine, CONFIGURATION)
+    before = len(decisions(machine))
+    wait_until(machine, lambda: decisions(machine)[before + 3 :], "decisions of the smaller picture")
+    assert decisions(machine)[-1]["frame"]["width"] == 320
+
+
 def test_a_camera_is_unplugged_and_plugged_in_again(machine: VirtualMachine) -> None:
     wait_for_more(machine)
-    daemon = machine.property("edgecls", "MainPID")
-    for what in ("unbind", "bind"):
-        states = len(messages(machine, "factory/line1/state"))
-        machine.run("sh", "-c", f"echo vivid.0 >{CAMERA_DRIVER}/{what}")
-
-        def news(states: int = states) -> set[str]:
-            return {message["state"] for message in messages(machine, "factory/line1/state")[states:]}
-
-        if what == "unbind":
-            wait_until(machine, lambda: news() & {"waiting", "fault"}, "the line says that its camera is gone")
-            assert machine.tries("test", "-e", CAMERA).returncode != 0
-            wait_until(
-                machine, lambda: "line1 fault" in machine.property("edgecls", "StatusText"), "its status says so"
-            )
-        else:
-            wait_until(machine, lambda: "inspecting" in news(), "the line inspects again")
-            wait_for_more(machine)
+    daemon, begin = machine.property("edgecls", "MainPID"), len(decisions(machine))
+    unplug(machine)
+    wait_until(machine, lambda: "line1 waiting" in machine.property("edgecls", "StatusText"), "its status says so")
+    plug_in(machine)
+    wait_for_more(machine)
+    files = open_files(machine, daemon)
+    for _ in range(TIMES - 1):
+        unplug(machine)
+        plug_in(machine)
+        wait_for_more(machine)
     assert machine.property("edgecls", "MainPID") == daemon
-    received = decisions(machine)
+    wait_until(machine, lambda: open_files(machine, daemon) == files, f"the daemon has {files} files open as before")
+    received = decisions(machine)[begin:]
     for decision in received:
         validator("decision").validate(decision)
-    parts = sorted({decision["part"] for decision in received})
-    assert parts == list(range(parts[0], parts[-1] + 1))
+    parts = [decision["part"] for decision in received]
+    assert parts == list(range(parts[0], parts[0] + len(parts)))
+
+
+def test_a_camera_is_not_taken_for_another_that_has_its_number(machine: VirtualMachine) -> None:
+    device = machine.run("readlink", "-f", CAMERA).strip()
+    configure(machine, CONFIGURATION.replace(CAMERA, device))
+    wait_for_more(machine)
+    daemon = machine.property("edgecls", "MainPID")
+    unplug(machine)
+    begin = len(decisions(machine))
+    load_driver(machine, "n_devs=2", "node_types=1,1", f"vid_cap_nr=7,{device.removeprefix('/dev/video')}")
+    see = f"import cv2; assert cv2.VideoCapture('{device}', cv2.CAP_V4L2).read()[0]"
+    machine.run("/opt/edgecls/bin/python3", "-c", see)
+    assert machine.run("cat", f"/sys/class/video4linux/{Path(device).name}/name") == "vivid-001-vid-cap\n"
+    wait_until(machine, lambda: "is another camera now" in states(machine)[-1]["reason"], "the other one is refused")
+    assert decisions(machine)[begin:] == []
+
+    machine.run("sh", "-c", f"echo vivid.0 >{CAMERA_DRIVER}/unbind")
+    load_driver(machine, *ONE_CAMERA)
+    wait_for_more(machine)
+    assert machine.property("edgecls", "MainPID") == daemon
+
+
+def test_a_camera_is_found_under_another_number(machine: VirtualMachine) -> None:
+    configure(machine, CONFIGURATION)
+    wait_for_more(machine)
+    unplug(machine)
+    load_driver(machine, *ONE_CAMERA, "vid_cap_nr=7")
+    wait_for_more(machine)
+    assert machine.run("readlink", "-f", CAMERA) == "/dev/video7\n"
+    assert held_open(machine) == {"vivid-000-vid-cap"}
 
 
 def test_what_takes_too_much_memory_is_killed_and_the_device_stays_usable(machine: VirtualMachine) -> None:

@@ -55,7 +55,7 @@ def test_the_parser_finds_mistakes(tmp_path: Path, right: str, wrong: str, where
     assert any(found["where"].startswith(where) for found in parse(broken)), parse(broken)
 
 
-@pytest.mark.parametrize("name", ["asyncapi", "nodered"])
+@pytest.mark.parametrize("name", ["asyncapi", "browser", "nodered"])
 def test_the_lock_files_of_npm_name_no_registry(name: str) -> None:
     lock = json.loads((ROOT / "tests" / name / "package-lock.json").read_text())
     packages = {path: package for path, package in lock["packages"].items() if path}
@@ -66,7 +66,8 @@ def test_the_lock_files_of_npm_name_no_registry(name: str) -> None:
 
 
 def test_every_schema_has_a_channel_and_every_example_is_valid(document: dict[str, Any]) -> None:
-    messages = document["components"]["messages"]
+    messages = dict(document["components"]["messages"])
+    assert messages.pop("image")["contentType"] == "image/jpeg"
     assert set(messages) == set(NAMES.values()) == {file.stem for file in SCHEMAS.glob("*.json")}
     for name, message in messages.items():
         assert message["payload"] == {"$ref": f"{name}.json"}
@@ -93,6 +94,8 @@ def test_messages_are_sent_as_it_says(document: dict[str, Any], mosquitto: Mosqu
 
     def note(_client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         properties: Any = message.properties
+        if message.topic.endswith("/image"):
+            assert message.payload[:2] == b"\xff\xd8"
         how = message.qos, message.retain, properties.ContentType, properties.PayloadFormatIndicator
         received[message.topic.replace("factory/line1", "{topic}").replace("cell-7", "{node}")] = how
         if b"offline" in message.payload:
@@ -106,8 +109,9 @@ def test_messages_are_sent_as_it_says(document: dict[str, Any], mosquitto: Mosqu
     client.connect("127.0.0.1", mosquitto.port)
     client.loop_start()
     assert subscribed.wait(10)
-    line = images_line(write_images(tmp_path / "frames", 3))
-    assert finish(start(write_config(tmp_path, mosquitto.port, [line])))[0] == 0
+    line = images_line(write_images(tmp_path / "frames", 3), decide={"per": "frame", "min_score": 1.0})
+    config = write_config(tmp_path, mosquitto.port, [line], evidence={"publish": True})
+    assert finish(start(config))[0] == 0
     assert over.wait(10)
     client.disconnect()
     client.loop_stop()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from boards import ATOM_CPU, ORIN, PC, PI_4, PI_5, STICK, lay_out
+from rig import images_line, write_config
 
 from service.doctor import clock, device, disks, engines, power
-from service.doctor.case import Case
+from service.doctor.case import Case, open_case
 from service.doctor.finding import Finding
 from service.doctor.system import System
 
@@ -154,6 +155,22 @@ def test_a_disk_that_is_small_full_in_memory_or_read_only(small_disk: Path) -> N
     read_only = only(list(disks.disk(system, small_disk, 1)))
     assert read_only.level == "error"
     assert "read-only" in read_only.text
+
+
+def test_room_for_pictures_where_they_lie(tmp_path: Path, small_disk: Path) -> None:
+    def on_disks(**evidence: object) -> list[Finding]:
+        config = write_config(tmp_path, 1883, [images_line(tmp_path)], evidence=evidence)
+        return [f for f in disks.disks(open_case(System(), config, try_sources=True)) if "tuning" not in f.subject]
+
+    beside = on_disks(max_mib=1000)[0]
+    assert beside.facts["needed_mib"] == on_disks(max_mib=0)[0].facts["needed_mib"] + 1000  # type: ignore[operator]
+    (pictures,) = [f for f in on_disks(path=str(small_disk / "pictures")) if f.subject.endswith("pictures")]
+    assert (pictures.level, pictures.remedy) == ("warning", "free some space, or set evidence.max_mib to 4")
+    (fits,) = [f for f in on_disks(path=str(small_disk / "pictures"), max_mib=4) if f.subject.endswith("pictures")]
+    assert fits.level == "ok"
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    (read_only,) = [f for f in on_disks(path=str(small_disk), max_mib=4) if f.subject == f"disk of {small_disk}"]
+    assert (read_only.level, "no pictures of rejects are kept" in read_only.text) == ("warning", True)
 
 
 def test_the_stick(tmp_path: Path) -> None:

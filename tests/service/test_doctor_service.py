@@ -91,6 +91,10 @@ def test_what_the_sandbox_keeps_from_the_service(tmp_path: Path) -> None:
     assert "/home/me/clip.mp4 lies in a home" in home.text
     assert folder.remedy == "sudo systemctl edit edgecls, with [Service] and ReadWritePaths=/srv/edgecls"
     assert list(unit.confinement(case, {**RUNNING, "ProtectHome": "no", "ReadWritePaths": "-/srv"})) == []
+    elsewhere = case_with(tmp_path, outbox={"path": "/var/lib/edgecls/outbox.db"}, evidence={"path": "/srv/pictures"})
+    (found,) = unit.confinement(elsewhere, {**RUNNING, "ProtectHome": "no"})
+    assert (found.level, found.remedy.rpartition("=")[2]) == ("warning", "/srv/pictures")
+    assert "where pictures of rejects are to be" in found.text
 
 
 def looked_at(case: Case) -> dict[str, list[Finding]]:
@@ -109,6 +113,12 @@ def test_files_of_a_user_without_a_service(tmp_path: Path) -> None:
     assert [one.level for one in found["mqtt.password_file"]] == ["warning", "ok"]
     assert found["mqtt.password_file"][0].remedy == f"sudo chmod o-rwx {tmp_path}/password"
     assert "is not there yet" in found["outbox"][0].text
+    assert found["evidence"][0].text.endswith(f"may make {tmp_path}/none/evidence")
+    (tmp_path / "file").write_text("")
+    blocked = looked_at(case_with(tmp_path, evidence={"path": "file/evidence"}))["evidence"][0]
+    assert (blocked.level, "no pictures of rejects are kept" in blocked.text) == ("warning", True)
+    assert f"sudo install -d -o {pwd.getpwuid(os.geteuid()).pw_name} -m 750" in blocked.remedy
+    assert "evidence" not in looked_at(case_with(tmp_path, evidence={"max_mib": 0}))
     (tmp_path / "password").unlink()
     assert "is not there" in looked_at(case_with(tmp_path, mqtt=mqtt))["mqtt.password_file"][0].text
 
@@ -133,11 +143,13 @@ def test_files_of_the_service(open_folder: Path, service_user: "pwd.struct_passw
     assert "is not there" in found["outbox"][0].text
     (open_folder / "state").mkdir(mode=0o755)
     assert "daemon may not write to" in looked_at(case)["outbox"][0].text
+    assert looked_at(case)["evidence"][0].level == "warning"
     os.chown(open_folder / "state", service_user.pw_uid, service_user.pw_gid)
     os.chown(open_folder / "password", 0, service_user.pw_gid)
     (open_folder / "password").chmod(0o640)
     found = looked_at(case)
-    assert [one.level for one in (*found["outbox"], *found["mqtt.password_file"])] == ["ok", "ok"]
+    every = (*found["outbox"], *found["evidence"], *found["mqtt.password_file"])
+    assert [one.level for one in every] == ["ok", "ok", "ok"]
 
 
 def test_a_read_only_disk_under_the_outbox(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.journal import JournalHandler, leads_to_the_journal, use_the_journal
+from service import log
+from service.journal import JournalHandler, leads_to_the_journal
 
 
 class Journal:
@@ -36,14 +37,14 @@ def test_levels_become_priorities(level: int, priority: str) -> None:
 
 def test_a_line_and_its_state_are_fields() -> None:
     entry = Journal().take(logging.INFO, "line top: fault", "inspect-top", line="top", state="fault")
-    assert (entry["EDGECLS_LINE"], entry["EDGECLS_STATE"]) == ("top", "fault")
+    assert (entry["LINE"], entry["STATE"]) == ("top", "fault")
     assert (entry["MESSAGE"], entry["SYSLOG_IDENTIFIER"]) == ("line top: fault", "edgecls")
     assert (entry["CODE_FILE"], entry["CODE_LINE"]) == ("line.py", 7)
 
 
 def test_what_a_thread_of_a_line_logs_belongs_to_the_line() -> None:
-    assert Journal().take(logging.INFO, "x", "capture-line-2")["EDGECLS_LINE"] == "line-2"
-    assert "EDGECLS_LINE" not in Journal().take(logging.INFO, "x", "publish")
+    assert Journal().take(logging.INFO, "x", "capture-line-2")["LINE"] == "line-2"
+    assert "LINE" not in Journal().take(logging.INFO, "x", "publish")
 
 
 def test_a_journal_that_fails_stops_nobody(capfd: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +77,7 @@ def test_entries_say_in_fields_what_is_no_message(tmp_path: Path, monkeypatch: p
         try:
             for handler in before:  # those of the tests are to live on
                 root.removeHandler(handler)
-            use_the_journal()
+            log.begin()
             (handler,) = root.handlers
             assert isinstance(handler, JournalHandler)
             handler._send = entries.send
@@ -84,10 +85,3 @@ def test_entries_say_in_fields_what_is_no_message(tmp_path: Path, monkeypatch: p
         finally:
             root.handlers[:] = before
     assert (entries.entries[-1]["MESSAGE"], entries.entries[-1]["LOGGER"]) == ("line top: fault", "service.line")
-
-
-def test_otherwise_all_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
-    before = list(logging.getLogger().handlers)
-    use_the_journal()
-    assert logging.getLogger().handlers == before

@@ -57,6 +57,38 @@ def test_the_message_carries_the_regions(mosquitto: Mosquitto, tmp_path: Path, b
     assert found["hole"]["model"]["precision"] == "int8"
 
 
+def test_a_network_of_nnunet_tells_its_regions(mosquitto: Mosquitto, tmp_path: Path, pictures: Path) -> None:
+    from nnunet_results import write_results
+
+    from models.__main__ import main
+
+    bundle = tmp_path / "nnunet"
+    assert main(["import-nnunet", str(write_results(tmp_path / "results")), "--out", str(bundle)]) == 0
+    rng = np.random.default_rng(2)
+    for path in pictures.iterdir():  # nothing is as smooth as drawn grey, and such a network has never seen it
+        picture = cv2.imread(str(path))
+        assert picture is not None
+        noise = rng.normal(0, 4, picture.shape[:2])[..., None]
+        cv2.imwrite(str(path), np.clip(picture + noise, 0, 255).astype(np.uint8))
+    subscriber = Subscriber(mosquitto.port)
+    decide = {"per": "frame", "min_score": 0.5, "min_area": {"hole": "0.5 %", "scratch": "0.8 %"}}
+    line = images_line(pictures, model=str(bundle), decide=decide)
+    status, log = finish(start(write_config(tmp_path, mosquitto.port, [line])))
+    assert status == 0, log
+    found = {Path(m["frame"]["file"]).stem: m for m in subscriber.wait_for("factory/line1/defects", 4)}
+    subscriber.close()  # and every message is held against its schema
+    assert {name: (m["verdict"], m["label"]) for name, m in found.items()} == {
+        "free": ("pass", "background"),
+        "small": ("pass", "background"),
+        "scratch": ("reject", "scratch"),
+        "hole": ("reject", "hole"),
+    }
+    (hole,) = found["hole"]["regions"]
+    assert np.abs(np.subtract(hole["box"], [150, 30, 20, 30])).max() <= 2, hole
+    (scratch,) = found["scratch"]["regions"]
+    assert np.abs(np.subtract(scratch["box"], [20, 60, 160, 4])).max() <= 2, scratch
+
+
 def classify(*arguments: Any) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "service.cli", "classify", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

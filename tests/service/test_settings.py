@@ -12,6 +12,8 @@ import pytest
 from conftest import ROOT
 from mistakes import BASE, LINE, TABLE
 from mistakes_in_decide import DECIDE
+from mistakes_in_evidence import EVIDENCE
+from mistakes_in_http import HTTP
 from mistakes_in_trust import TRUST
 
 from service.sections import EngineSection, TlsSection, TrustSection
@@ -31,7 +33,7 @@ def problems_of(text: str, folder: Path) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-MISTAKES = [*TABLE, *DECIDE, *TRUST]
+MISTAKES = [*TABLE, *DECIDE, *EVIDENCE, *HTTP, *TRUST]
 
 
 @pytest.mark.parametrize(("text", "messages"), MISTAKES, ids=[f"{i}-{m[0][:60]}" for i, (_, m) in enumerate(MISTAKES)])
@@ -57,6 +59,10 @@ def test_says_what_is_wrong_and_what_is_allowed(text: str, messages: list[str], 
         "    decide: {per: part, thresholds: {a: 1, b b: 0}, presence: label, dwell: {max_s: 1}, cooldown_s: 0.5}\n",
         "    decide: {per: trigger, thresholds: {a: 0.5}, timeout_s: 0.5}\n",
         "    decide: {per: change, votes: {need: 1}}\n",
+        "http: {}\n",
+        "http: {listen: localhost:8080}\n",
+        "http: {listen: '[::1]:8080', shifts: [14:00, 06:00]}\n",
+        "http: {listen: 0.0.0.0:443, username: me, password_file: p, tls: {cert_file: a, key_file: b}}\n",
     ],
 )
 def test_accepts(extra: str, folder: Path) -> None:
@@ -79,6 +85,7 @@ mqtt:
   password_file: mqtt.password
   tls: {ca_file: ca.pem, cert_file: /etc/cert.pem, key_file: key.pem}
 outbox: {path: var/outbox.db, max_mib: 128}
+http: {listen: 0.0.0.0:80, password_file: http.password}
 model: bundle
 engine: {backend: openvino, device: cpu, precision: int8, threads: 2, spinning: false, cache_dir: cache}
 lines:
@@ -127,7 +134,15 @@ def test_values_arrive_and_paths_are_relative_to_the_file(folder: Path, monkeypa
             "tls": tls,
         },
         "outbox": {"path": f"{etc}/var/outbox.db", "max_mib": 128},
+        "evidence": {"path": None, "max_mib": 64, "max_writes_per_hour": 600, "quality": 90, "publish": False},
         "model": f"{etc}/bundle",
+        "http": {
+            "listen": "0.0.0.0:80",
+            "username": "edgecls",
+            "password_file": f"{etc}/http.password",
+            "tls": None,
+            "shifts": ["06:00", "14:00", "22:00"],
+        },
         "engine": {
             "backend": "openvino",
             "device": "cpu",

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from service.http_section import HttpSection
 from service.section import Section
 from service.sections import DecideSection, Settings
 from service.settings import parse_settings
@@ -36,7 +37,7 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     assert packaged != text
     as_it_is = parse_settings(packaged, PACKAGED)
     assert [line.name for line in as_it_is.lines] == ["line1"]
-    common = {"node", "mqtt", "outbox", "engine"}
+    common = {"node", "mqtt", "outbox", "evidence", "engine"}
     assert as_it_is.model_dump(include=common) == Settings.model_construct().model_dump(include=common)
 
     # A comment that begins with a key shows a setting; without its "# " the file is valid and means the same.
@@ -46,7 +47,7 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     examples = re.compile(
         r"(?m)^ *(node|username|password_file|tls|roi|thresholds|min_area|openvino_dir|reference):.*\n"
     )
-    assert len(examples.findall(shown)) == 9
+    assert len(examples.findall(shown)) == 12
     of_triggers = re.compile(r"(?m)^ *timeout_s: .*\n")  # it has no place beside the keys for parts
     (timeout,) = of_triggers.findall(shown)
     assert yaml.safe_load(timeout) == {"timeout_s": DecideSection().timeout_s}
@@ -55,8 +56,12 @@ def test_the_packaged_file_shows_the_defaults(surface_demo: Path) -> None:
     everything = parse_settings(examples.sub("", shown), PACKAGED)
     given = everything.model_dump()
     assert given["mqtt"].pop("port") == 1883
+    assert given["evidence"].pop("path") == str(as_it_is.evidence_path)
+    assert given.pop("http") == HttpSection().model_dump()
     expected = as_it_is.model_dump()
+    assert expected.pop("http") is None
     expected["mqtt"].pop("port")
+    expected["evidence"].pop("path")
     assert given == expected
 
     mentioned = set(re.findall(r"\w+(?=:)", shown)) | {"timeout_s"}
