@@ -67,6 +67,7 @@ missing_for_tests() {
     has jq || say jq         # of an example in docs/
     has strace || say strace # sees what the daemon talks to
     has ffmpeg || say ffmpeg # makes videos, and is a source
+    compgen -G "/usr/share/fonts/truetype/droid/*.ttf" >/dev/null || say fonts-droid-fallback # Chinese labels in pictures
     # A real network camera, for Debian's own python3.
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
         printf '%s\n' python3-gi gir1.2-gst-rtsp-server-1.0 # one a line, as all of these

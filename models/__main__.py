@@ -13,11 +13,16 @@ COMMANDS = {
     "train-segmenter": ("models.train_segmenter", "a U-Net that draws the defects, on pictures with masks"),
     "crossvalidate": ("models.crossvalidate", "what runs with different folds held out come to together"),
     "export": ("models.export", "a trained run to a bundle with an FP32 ONNX model"),
-    "quantize": ("models.quantize", "add an INT8 (QDQ) model to a bundle"),
+    "prune": ("models.prune", "a trained network with fewer channels or weights, trained on"),
+    "quantize": ("models.quantize", "add an INT8 or FP16 model to a bundle, and say what it costs"),
     "import-nnunet": ("models.import_nnunet", "a results folder of nnU-Net v2 to a bundle that draws masks"),
     "extend": ("models.extend", "make an ONNX model of elsewhere take the camera's uint8 pictures"),
     "bench-bundles": ("models.bench_bundles", "bundles of published networks with weights by chance, for benchmarks"),
+    "speed-table": ("models.speed_table", "speed and memory of networks over shapes, forms and engines"),
+    "precision-table": ("models.precision_table", "the best scores of pictures in PyTorch, ONNX, simplified and INT8"),
+    "openvino-table": ("models.openvino_table", "a network in PyTorch and in OpenVINO's FP32, FP16 and INT8"),
     "evaluate": ("models.evaluate", "a bundle through the runtime's own backends on labelled pictures"),
+    "compare": ("models.compare", "bundles side by side: size, quality, speed"),
 }
 
 

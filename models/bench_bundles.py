@@ -16,12 +16,14 @@ from torch import nn
 from tqdm import tqdm
 
 from edge.bundle import load_bundle
+from edge.conversion.quantise import quantise
 from models.bundle_writer import TOLERANCE, add_file, golden_inputs, write_golden, write_manifest
-from models.export import FILE, write_onnx
+from models.export import FILE
 from models.extend import Original, check, extend
-from models.quantize import FILE as INT8_FILE
-from models.quantize import difference_to_fp32, golden_scores, quantise
+from models.onnx_export import write_onnx
 from models.random_weights import Scores, normalised, randomise, rendered
+from models.smaller import FILE as INT8_FILE
+from models.smaller import difference_to_fp32, golden_scores
 from models.zoo import MEAN, NETWORKS, STD
 
 PUBLISHED = ("resnet18", "resnet50", "mobilenetv3-small")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.narrow import narrow
 from models.zoo import Network
 
 FILE = "checkpoint.pt"
@@ -24,12 +25,14 @@ class Checkpoint:
         module: the network itself, with its weights.
         training: the settings of its training, for the bundle's provenance.
         data: what it was trained on, the same.
+        pruned: how it was made smaller since, the same; empty: it was not.
     """
 
     network: Network
     module: nn.Module
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    pruned: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(run_folder: Path, checkpoint: Checkpoint) -> None:
@@ -47,6 +50,7 @@ def save_checkpoint(run_folder: Path, checkpoint: Checkpoint) -> None:
             "state": checkpoint.module.state_dict(),
             "training": dict(checkpoint.training),
             "data": dict(checkpoint.data),
+            "pruned": dict(checkpoint.pruned),
         },
         new,
     )
@@ -68,8 +72,11 @@ def load_checkpoint(run_folder: Path) -> Checkpoint:
         module, state = network.make(), saved["state"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not fit this version of the workshop ({error}): train again") from error
+    pruned = saved.get("pruned", {})
+    if pruned:
+        narrow(module, state)
     fill(module, state, f"{path} does not fit {network.name}")
-    return Checkpoint(network, module.eval(), saved.get("training", {}), saved.get("data", {}))
+    return Checkpoint(network, module.eval(), saved.get("training", {}), saved.get("data", {}), pruned)
 
 
 def read_weights(path: Path, remedy: str) -> dict[str, Any]:

@@ -10,10 +10,13 @@ counts as an object of its own and falls into one of five folds by a hash of its
 
 import csv
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.frame import Image
 from edge.preprocess import InputSpec, Preprocessor
@@ -77,6 +80,42 @@ def read_dataset(path: Path, pass_label: str | None = None) -> Dataset:
     if chosen not in names:
         raise DatasetError(f"{path} has the labels {', '.join(names)}: name the good one with --pass-label")
     return Dataset(path, tuple(pictures), (chosen, *(name for name in names if name != chosen)))
+
+
+def refuse_lone_pictures(dataset: Dataset) -> None:
+    """Whether there is enough of every label to learn it and to measure how well.
+
+    Raises:
+        DatasetError: there is one picture of a label.
+    """
+    counts = Counter(picture.label for picture in dataset.pictures)
+    alone = [label for label, count in counts.items() if count < 2]
+    if alone:
+        raise DatasetError(
+            f"{dataset.path} has a single picture of {', '.join(alone)}: a label takes two or more, one to "
+            "learn from and one to be measured on"
+        )
+
+
+def known_pictures(path: Path, split: str, labels: tuple[str, ...], pass_label: str) -> list[Picture]:
+    """The pictures of a split, for a model that knows these labels.
+
+    Raises:
+        DatasetError: the folder is no data set, the split is empty, or the model does not know a label.
+    """
+    pictures = read_dataset(path, pass_label).split(split)
+    unknown = sorted({p.label for p in pictures} - set(labels))
+    if unknown or not pictures:
+        raise DatasetError(
+            f"{path}, split {split}: {len(pictures)} pictures, labels that the model does not know: "
+            f"{', '.join(unknown) or 'none'}; the model knows {', '.join(labels)}"
+        )
+    return pictures
+
+
+def truth_of(pictures: Sequence[Picture], labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """(n,): the number of the label of each picture."""
+    return np.array([labels.index(picture.label) for picture in pictures], np.int64)
 
 
 def truth_mask(picture: Picture, spec: InputSpec, labels: tuple[str, ...]) -> Image:

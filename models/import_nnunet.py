@@ -24,11 +24,12 @@ from edge.sources.images import read_image
 from edge.tiles import TilePreprocessor
 from models.bundle_writer import add_file, golden_inputs, write_golden, write_manifest
 from models.dataset import SUFFIXES
-from models.export import FILE, OPSET, mask_scores, softmax
+from models.export import FILE, mask_scores, softmax
 from models.mask_outputs import append_mask
 from models.nnunet.network import DeployedNnUNet, build
 from models.nnunet.plans import Normalisation, ResultsError
 from models.nnunet.results import FINAL, Results, read_results
+from models.onnx_export import OPSET
 
 LARGEST_DIFFERENCE = 1e-3
 """Of a logit, between the ONNX model and the PyTorch original."""

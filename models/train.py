@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.augment import Sample
 from models.checkpoint import Checkpoint, save_checkpoint
-from models.dataset import Picture, read_dataset
+from models.dataset import Picture, read_dataset, refuse_lone_pictures
 from models.metrics import Matrix, balanced_accuracy, confusion
 from models.picture import draw_curves
 from models.start import start_from
@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> None:
     """
     asked_network(args, args.network, ("ok", "defect"))  # what makes no sense is said before pictures are read
     dataset = read_dataset(args.data, args.pass_label)
+    refuse_lone_pictures(dataset)
     network, recipe = asked_network(args, args.network, dataset.labels), asked_recipe(args, Recipe())
     training, held_out = dataset.fold(args.fold) if args.fold is not None else (
         dataset.split("train"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edge.frame import Image
 from models.augment import Sample
 from models.checkpoint import Checkpoint, save_checkpoint
-from models.dataset import Picture, read_dataset, truth_mask
+from models.dataset import Picture, read_dataset, refuse_lone_pictures, truth_mask
 from models.mask_metrics import PixelCounts
 from models.picture import draw_curves
 from models.train import add_recipe_arguments, add_shape_arguments, asked_network, asked_recipe
@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
     """
     asked_network(args, NETWORK, ("ok", "defect"))  # what makes no sense is said before pictures are read
     dataset = read_dataset(args.data, args.pass_label)
+    refuse_lone_pictures(dataset)
     network, recipe = asked_network(args, NETWORK, dataset.labels), asked_recipe(args, RECIPE)
     training, held_out = dataset.split("train"), dataset.split("val")
     bare = sorted({p.label for p in training if p.label != dataset.labels[0]} - {p.label for p in training if p.mask})

@@ -96,7 +96,7 @@ class JsonFormatter(logging.Formatter):
             "ts": rfc3339(int(record.created * 1e9)),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
-            **facts_of(record),
+            **{name: int(fact) if name == "part" else fact for name, fact in facts_of(record).items()},
             "logger": record.name,
             "thread": record.threadName,
         }

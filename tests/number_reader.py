@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.bundle import load_bundle
 from models.bundle_writer import add_file, write_golden, write_manifest
-from models.quantize import golden_scores
+from models.smaller import golden_scores
 
 SQUARE, BITS = 16, 16
 ROI = [0, 0, SQUARE * BITS, SQUARE]

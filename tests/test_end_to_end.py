@@ -17,7 +17,7 @@ from schemas import check
 from edge.bundle import load_bundle
 from edge.sources.images import read_image
 from models.dataset import Picture, read_dataset
-from models.evaluate import measure
+from models.measure import measure
 from models.metrics import accuracy, balanced_accuracy, confusion
 
 MODEL = ROOT / "models/magnetic-tile"

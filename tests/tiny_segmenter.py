@@ -12,7 +12,7 @@ from edge.conversion.quantise import quantise
 from edge.frame import Image
 from models.bundle_writer import add_file, write_golden, write_manifest
 from models.mask_outputs import append_mask
-from models.quantize import golden_scores
+from models.smaller import golden_scores
 
 LABELS = ["free", "scratch", "hole"]
 GREY = 127

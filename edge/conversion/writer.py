@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import sha256_of
+from edge.bundle import BackendName, sha256_of
 from edge.frame import Image
 from edge.preprocess import InputSpec
 
@@ -53,11 +53,18 @@ def write_manifest(bundle: Path, manifest: dict[str, Any]) -> None:
 
 
 def add_file(
-    bundle: Path, manifest: dict[str, Any], precision: str, name: str, scores: npt.NDArray[np.float32]
+    bundle: Path,
+    manifest: dict[str, Any],
+    precision: str,
+    name: str,
+    scores: npt.NDArray[np.float32],
+    *,
+    backend: BackendName | None = None,
 ) -> None:
-    """Enter a model file and its golden scores into the manifest, in place of an earlier one of that precision.
+    """Enter a model file and its golden scores into the manifest, in place of earlier ones of that precision.
 
-    A file whose name ends in .xml is one of OpenVINO's own format, with its weights beside it.
+    A file whose name ends in .xml is one of OpenVINO's own format, with its weights beside it. One that is for one
+    backend alone stands beside that for all, with golden scores of its own.
     """
     openvino = name.endswith(".xml")
     entry = {
@@ -68,8 +75,14 @@ def add_file(
     }
     if openvino:
         entry["weights_sha256"] = sha256_of((bundle / name).with_suffix(".bin"))
-    manifest["files"] = [f for f in manifest["files"] if f["precision"] != precision] + [entry]
-    manifest["golden"]["scores"][precision] = [[round(float(s), 5) for s in row] for row in scores]
+    golden = manifest["golden"]["scores"]
+    if backend is not None:
+        entry["backend"] = backend
+    for old in [f for f in manifest["files"] if f["precision"] == precision and backend in (None, f.get("backend"))]:
+        manifest["files"].remove(old)
+        golden.pop(old["path"], None)
+    manifest["files"].append(entry)
+    golden[name if backend else precision] = [[round(float(s), 5) for s in row] for row in scores]
     manifest["golden"]["tolerance"][precision] = TOLERANCE[precision]
 
 

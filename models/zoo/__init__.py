@@ -100,6 +100,11 @@ class Network:
         """Its row in the zoo."""
         return NETWORKS[self.name]
 
+    @property
+    def multiple(self) -> int:
+        """Of what its height and its width have to be, because it halves them so often."""
+        return multiple_of(self.name, self.settings)
+
     def make(self) -> nn.Module:
         """An untrained one, in training mode."""
         return self.kind.make(self.spec.channels, len(self.labels), **self.settings)
@@ -172,6 +177,12 @@ def describe(  # noqa: PLR0917  # what a network is, in the order in which one s
     return Network(name, tuple(labels), spec, chosen)
 
 
+def multiple_of(name: str, settings: Mapping[str, Any]) -> int:
+    """Of what the sides of a network's pictures have to be multiples."""
+    levels = settings.get("levels")
+    return settings.get("stride", 1) * 2 ** (levels - 1) if levels else 32 if name == "defect-net" else 1
+
+
 def _check(name: str, size: tuple[int, int], settings: Mapping[str, Any]) -> None:
     width, levels, skips = settings.get("width", 1), settings.get("levels"), settings.get("skips")
     if not isinstance(width, int) or width < 1:
@@ -183,7 +194,7 @@ def _check(name: str, size: tuple[int, int], settings: Mapping[str, Any]) -> Non
     stride = settings.get("stride", 1)
     if stride not in (1, 2):
         raise ValueError(f"stride {stride}: give 1 or 2")
-    multiple = stride * 2 ** (levels - 1) if levels else 32 if name == "defect-net" else 1
+    multiple = multiple_of(name, settings)
     if any(side % multiple or side < 32 for side in size):
         asked = f"a multiple of {multiple}, 32 or more" if multiple > 1 else "32 or more"
         raise ValueError(f"size {size[0]}x{size[1]}: {name} takes {asked}")

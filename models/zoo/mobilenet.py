@@ -48,7 +48,8 @@ class _SqueezeExcite(nn.Module):  # type: ignore[misc]  # torch is unchecked
         self.fc2 = nn.Conv2d(squeezed, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1))))
+        # Not adaptive_avg_pool2d: torch's exporter writes that with a Gather and a Reshape for each.
+        scale = self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True))))
         return x * F.hardsigmoid(scale)
 
 

@@ -20,6 +20,7 @@ from service.doctor import (
     engines,
     files,
     opencv,
+    page,
     power,
     sources,
     unit,
@@ -70,6 +71,8 @@ def checks(case: Case) -> Iterator[Check]:
     told = partial(unit.properties, system)
     yield Check("service", "asking systemd", lambda: (*unit.unit(case, told()), *unit.confinement(case, told())))
     yield Check("service", "looking at files", partial(files.files, case))
+    if settings:
+        yield Check("service", "looking at the page", partial(page.page, case, settings))
     yield Check("service", "looking at the outbox", partial(backlog.backlog, case))
 
 

@@ -129,7 +129,7 @@ def test_the_good_ones_are_good(good: dict[str, bytes], tmp_path: Path) -> None:
 
 
 def test_a_size_that_changes_in_the_middle(good: dict[str, bytes], tmp_path: Path) -> None:
-    """Two streams, one behind the other, of 160x120 and of 96x64."""
+    """Two streams, one behind the other, of 160x120 and of 96x64: the second is shown as large as the first."""
     (tmp_path / "one.h264").write_bytes(good["h264"])
     scale = ["ffmpeg", "-loglevel", "error", "-i", str(tmp_path / "one.h264"), "-vf", "scale=96:64"]
     subprocess.run([*scale, "-c:v", "libx264", str(tmp_path / "two.h264")], check=True)
@@ -141,8 +141,7 @@ def test_a_size_that_changes_in_the_middle(good: dict[str, bytes], tmp_path: Pat
     while (frame := source.read()) is not None:
         seen.append(frame.image.shape)
     source.close()
-    assert set(seen) == {(120, 160, 3), (64, 96, 3)}
-    assert len(seen) > FRAMES
+    assert seen == [(120, 160, 3)] * 2 * FRAMES
 
 
 def test_damaged_files(good: dict[str, bytes], tmp_path: Path) -> None:

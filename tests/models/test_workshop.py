@@ -122,6 +122,23 @@ def test_quantizing_again_replaces_the_model(bundle: Path, parts: Path, tmp_path
     assert [f.precision for f in load_bundle(copy).manifest.files] == ["fp32", "int8"]
 
 
+@pytest.mark.parametrize("network", ["unet-classifier", "resnet18", "mobilenetv3-small"])
+def test_any_classifier_of_the_zoo_is_trained_exported_and_quantised(
+    network: str, parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    run, bundle = tmp_path / "run", tmp_path / "bundle"
+    settings = {"unet-classifier": ["--width", "4", "--levels", "3", "--skips", "1"], "resnet18": ["--width", "8"]}
+    train = ["train", "--data", str(parts), "--out", str(run), "--network", network, *settings.get(network, [])]
+    train += ["--size", "64", "--colour", "BGR", "--epochs", "1", "--samples", "16", "--batch", "8", "--threads", "1"]
+    assert main(train) == 0
+    assert main([*train, "--start", str(run)]) == 0
+    assert main(["export", "--run", str(run), "--out", str(bundle), "--data", str(parts), "--count", "4"]) == 0
+    assert main(["quantize", "--model", str(bundle), "--data", str(parts), "--count", "8"]) == 0
+    assert [f.precision for f in load_bundle(bundle).manifest.files] == ["fp32", "int8"]
+    assert "on 4 photographs and 6 rendered pictures" in capsys.readouterr().out
+
+
 def complaint(capsys: pytest.CaptureFixture[str], *command: object) -> str:
     assert main([str(word) for word in command]) == 1
     error = capsys.readouterr().err
@@ -145,6 +162,13 @@ def test_bad_input_gets_one_sentence(
     assert "it takes two or more" in said("train", "--data", tmp_path / "one", "--out", tmp_path / "r")
     other = tmp_path / "one/dent"
     other.mkdir()
+    cv2.imwrite(str(other / "b.png"), np.zeros((64, 64, 3), np.uint8))
+    cv2.imwrite(str(other / "c.png"), np.zeros((64, 64, 3), np.uint8))
+    for command in ("train", "train-segmenter"):
+        assert "has a single picture of ok: a label takes two or more" in said(
+            command, "--data", tmp_path / "one", "--out", tmp_path / "r"
+        )
+    (other / "c.png").unlink()
     (other / "b.png").write_bytes(b"broken")
     assert "does not know: dent" in said("evaluate", "--model", bundle, "--data", tmp_path / "one", "--split", "all")
     assert not (tmp_path / "b").exists(), "a half-written bundle was left behind"

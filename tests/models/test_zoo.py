@@ -4,22 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from tiny_networks import tiny
 
-torch = pytest.importorskip("torch")
-
-from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402  # they need torch
-from models.start import start_from  # noqa: E402
-from models.zoo import CLASSIFIERS, NETWORKS, Draws, Network, describe  # noqa: E402
-from models.zoo.deployed import Deployed  # noqa: E402
+from edge.preprocess import Colour
+from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.start import start_from
+from models.zoo import CLASSIFIERS, NETWORKS, Draws, describe
+from models.zoo.deployed import Deployed
 
 # Names and shapes of the state_dict of torchvision 0.28's resnet18, resnet50 and mobilenet_v3_small.
 TORCHVISION = json.loads((Path(__file__).parent / "torchvision_weights.json").read_text())
-TINY = {"defect-net": {"width": 2}, "resnet18": {"width": 4}, "resnet50": {"width": 4}, "mobilenetv3-small": {}}
-TINY |= {name: {"width": 2, "levels": 3} for name in ("unet-classifier", "unet-segmenter")}
-
-
-def tiny(name: str, colour: str = "BGR", labels: tuple[str, ...] = ("ok", "dent", "划痕")) -> Network:
-    return describe(name, labels, (32, 32), colour, TINY[name])  # type: ignore[arg-type]  # a str
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -32,10 +27,10 @@ def test_weights_of_torchvision_load(name: str) -> None:
 
 
 @pytest.mark.parametrize(("colour", "left"), [("BGR", ["fc.weight", "fc.bias"]), ("GRAY", ["fc.weight", "fc.bias"])])
-def test_training_starts_from_a_file_of_torchvision(tmp_path: Path, colour: str, left: list[str]) -> None:
+def test_training_starts_from_a_file_of_torchvision(tmp_path: Path, colour: Colour, left: list[str]) -> None:
     state = {key: torch.rand(shape) for key, shape in TORCHVISION["resnet18"].items()}
     torch.save(state, tmp_path / "resnet18.pth")
-    module = describe("resnet18", ("ok", "dent"), (64, 64), colour).make()  # type: ignore[arg-type]  # a str
+    module = describe("resnet18", ("ok", "dent"), (64, 64), colour).make()
     assert start_from(module, tmp_path / "resnet18.pth") == left
     first = module.state_dict()["conv1.weight"]
     wanted = state["conv1.weight"] if colour == "BGR" else state["conv1.weight"].sum(1, keepdim=True)
@@ -50,7 +45,7 @@ def test_a_file_of_another_network_is_no_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("colour", ["GRAY", "BGR"])
-def test_every_network_answers_and_comes_back_from_its_checkpoint(name: str, colour: str, tmp_path: Path) -> None:
+def test_every_network_answers_and_comes_back_from_its_checkpoint(name: str, colour: Colour, tmp_path: Path) -> None:
     network = tiny(name, colour)
     torch.manual_seed(1)
     module = network.make().eval()

@@ -26,7 +26,7 @@ class Watched:
         self._thread.start()
 
     def _look(self) -> None:
-        while not self._over.wait(0.001):
+        while not self._over.wait(0.02):
             self.most = max(self.most, bytes_in(self._folder))
             self.looks += 1
 
@@ -44,7 +44,8 @@ def write(folder: Path, mib: int, first: int, count: int, kill_after: int | None
     last = first - 1
     for number, line in enumerate(process.stdout):
         word, *figures = line.split()
-        last = int(figures[0]) if word == "offered" else last
+        if word == "offered" and line.endswith("\n") and len(figures) == 2:  # the last line may be cut off
+            last = int(figures[0])
         if number == kill_after:
             threading.Timer(random.uniform(0, 0.05), process.kill).start()  # any moment will do
     process.wait(60)

@@ -73,7 +73,7 @@ def test_json_has_the_facts_and_the_traceback() -> None:
         made.exc_info = (ValueError, error, error.__traceback__)
     said = json.loads(JsonFormatter().format(made))
     assert said["message"] == "line top: part 7: reject"
-    assert (said["line"], said["part"], said["verdict"], said["label"]) == ("top", "7", "reject", "Kratzer ß")
+    assert (said["line"], said["part"], said["verdict"], said["label"]) == ("top", 7, "reject", "Kratzer ß")
     assert said["level"] == "warning"
     assert said["exception"].startswith("Traceback")
     assert "ValueError: invalid literal" in said["exception"]
@@ -104,7 +104,7 @@ def test_a_daemon_logs_its_reviews_as_text(config: Path) -> None:
 def test_a_daemon_logs_json_when_asked(config: Path) -> None:
     lines = [json.loads(line) for line in run(config, "--log", "json")]
     reviews = [line for line in lines if line.get("verdict") == "review"]
-    assert [line["part"] for line in reviews] == [str(n) for n in range(1, BURST + 1)]
+    assert [line["part"] for line in reviews] == list(range(1, BURST + 1))
     assert {line["line"] for line in reviews} == {"line1"}
     assert any(line.get("state") == "inspecting" for line in lines)
 

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from conftest import ROOT, Mosquitto, a_free_port
-from page_rig import Page, page
+from live import wait_until
+from page_rig import Answer, Page, page
 from rig import Message, Subscriber, finish, images_line, start, write_config, write_images
 
 from service.page.answers import FILES
@@ -89,6 +90,43 @@ def test_health_and_readiness(tmp_path: Path, mosquitto: Mosquitto, clip: Path) 
     with page(tmp_path, mosquitto.port, [conveyor(clip), images_line(tmp_path / "none", "line2")], 1) as shown:
         assert "line2 fault: " in shown.wait_for("/readyz", 503).text
         assert shown.ask("/healthz").status == 200
+
+
+def test_metrics_are_those_of_the_daemon(tmp_path: Path, mosquitto: Mosquitto, clip: Path) -> None:
+    with page(tmp_path, mosquitto.port, [conveyor(clip)]) as shown:
+        shown.wait_for("/readyz")
+        answer = shown.ask("/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert re.search(r'^edgecls_\w+\{.*line="line1".*\} ', answer.text, re.MULTILINE)
+
+
+def test_what_is_kept_is_shown_and_takes_a_label(tmp_path: Path, mosquitto: Mosquitto, clip: Path) -> None:
+    with page(tmp_path, mosquitto.port, [conveyor(clip)], evidence={"path": "kept"}) as shown:
+        wait_until(lambda: bool(shown.ask("/evidence?line=line1").json()), 60)
+        before = shown.events(1)[0]["evidence"]
+        item = shown.ask("/evidence?line=line1").json()[-1]
+        assert item["verdict"] in ("reject", "review")
+        assert (item["line"], item["size"], item["relabelled"]) == ("line1", [320, 240], None)
+        assert item["label"] in item["labels"]
+        assert shown.ask("/evidence?line=another").json() == []
+        for name in ("picture", "small"):
+            picture = shown.ask(f"/evidence/{item['id']}/{name}.jpg")
+            assert picture.headers["Content-Type"] == "image/jpeg"
+            assert picture.body.startswith(b"\xff\xd8")
+
+        def relabel(label: str | None) -> Answer:
+            headers = {"Origin": shown.url, "Content-Type": "application/json"}
+            return shown.ask(f"/evidence/{item['id']}/label", "POST", json.dumps({"label": label}).encode(), headers)
+
+        assert relabel("no such label").status == 422
+        assert relabel("ok").json()["relabelled"] == "ok"
+        assert shown.events(1)[0]["evidence"] > before
+        assert next(i for i in shown.ask("/evidence").json() if i["id"] == item["id"])["relabelled"] == "ok"
+        assert relabel(None).json()["relabelled"] is None
+    with page(tmp_path, mosquitto.port, [conveyor(clip)], evidence={"max_mib": 0}) as shown:
+        assert shown.ask("/evidence").status == 410
+        assert shown.events(1)[0]["evidence"] is None
 
 
 def test_a_restart_does_not_begin_the_shift_anew(tmp_path: Path, mosquitto: Mosquitto) -> None:

@@ -1,0 +1,11 @@
+"""Every network of the zoo, so small that it is made and run in no time."""
+
+from edge.preprocess import Colour
+from models.zoo import Network, describe
+
+TINY = {"defect-net": {"width": 2}, "resnet18": {"width": 4}, "resnet50": {"width": 4}, "mobilenetv3-small": {}}
+TINY |= {name: {"width": 2, "levels": 3} for name in ("unet-classifier", "unet-segmenter")}
+
+
+def tiny(name: str, colour: Colour = "BGR", labels: tuple[str, ...] = ("ok", "dent", "划痕")) -> Network:
+    return describe(name, labels, (32, 32), colour, TINY[name])
