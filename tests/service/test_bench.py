@@ -69,9 +69,11 @@ def test_the_stages_of_a_frame_add_up(measured: Path) -> None:
     for candidate in json.loads(measured.read_text())["candidates"]:
         for load, result in candidate["results"].items():
             if load != "engine":
-                stages = {name: spread["p50"] for name, spread in result["stages"].items()}
+                stages = dict(result["stages"])
                 total = stages.pop("total")
-                assert sum(stages.values()) == pytest.approx(total, rel=0.5)
+                # Both hold for any frames, however much they differ: no stage is left out, and none counts more.
+                assert total["p50"] <= sum(stage["p99"] for stage in stages.values())
+                assert all(stage["p50"] <= total["p50"] for stage in stages.values())
 
 
 def test_the_text_says_what_people_ask(measured: Path, bench: Bench) -> None:

@@ -21,7 +21,9 @@ def test_a_full_disk_is_told_and_heals_without_a_restart(
     outbox = {"path": str(small_disk / "outbox.db"), "max_mib": 1}
     line = endless_line(clip)
     line["source"]["pace"] = "realtime"
-    process = start(write_config(tmp_path, mosquitto.port, [line], outbox=outbox))
+    # Pictures have a disk of their own: on this one there is never room for them beside the outbox.
+    evidence = {"path": str(tmp_path / "evidence")}
+    process = start(write_config(tmp_path, mosquitto.port, [line], outbox=outbox, evidence=evidence))
     subscriber.wait_for(DEFECTS, 10)
     filler = fill(small_disk)
 
