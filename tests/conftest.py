@@ -1,6 +1,7 @@
 """What the tests share: real files, real engines, a real broker."""
 
 import itertools
+import logging
 import os
 import shutil
 import socket
@@ -17,6 +18,17 @@ from mqtt_rig import Connect, Connections
 ROOT = Path(__file__).resolve().parent.parent
 TILES = ROOT.parent / "shared/datasets/magnetic-tile"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """Libraries of the workshop turn the handlers of the whole process down, pytest's own among them."""
+    root = logging.getLogger()
+    level, levels = root.level, [(handler, handler.level) for handler in root.handlers]
+    yield
+    root.setLevel(level)
+    for handler, before in levels:
+        handler.setLevel(before)
 
 
 @pytest.fixture
