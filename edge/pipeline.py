@@ -125,8 +125,12 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         decisions = []
         for ruling in rulings:
-            if ruling.verdict != "pass" and ruling.still is None and (still := self._stills.take()) is not None:
-                ruling = ruling._replace(still=still)  # noqa: PLW2901  # the frame at hand, which it is about or near to
             since_ns = captured_at_ns or (ruling.evidence.captured_at_ns if ruling.evidence else now_ns)
-            decisions.append(Decision(line, ruling, now_ns, (now_ns - since_ns) / 1e6))
+            decisions.append(Decision(line, self._pictured(ruling), now_ns, (now_ns - since_ns) / 1e6))
         return decisions
+
+    def _pictured(self, ruling: Ruling) -> Ruling:
+        """With a picture of the frame at hand, which it is about or near to, where it has none and should have one."""
+        if ruling.verdict == "pass" or ruling.still is not None:
+            return ruling
+        return ruling._replace(still=self._stills.take())

@@ -1,11 +1,6 @@
 """The smaller forms of an ONNX model besides static INT8 (`edge.conversion.quantise`): dynamic INT8, and FP16."""
 
-import contextlib
-import logging
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +12,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
 from edge.conversion.quantise import write_bare
+from edge.conversion.quiet import quiet
 
 MULTIPLY = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 """Operators with weights."""
@@ -110,16 +106,3 @@ def check_weights(path: Path) -> None:
         array = numpy_helper.to_array(weight)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{path}: {weight.name} has values that are not finite numbers (NaN): train it again")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """The libraries give advice that is followed already, and what they print is not the command's result."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        root.setLevel(level)

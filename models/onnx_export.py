@@ -19,6 +19,7 @@ from onnx import ModelProto
 from onnxruntime import InferenceSession
 from torch import Tensor, nn
 
+from edge.conversion.quantise import without_notes
 from edge.frame import Image
 from models.tables import markdown
 
@@ -105,15 +106,6 @@ def to_onnx(
         raise ValueError(f"opset {opset}: give {OLDEST_OPSET} or later")
     model = without_notes(_exported(module, example, output, opset, _OPEN[shapes]))
     onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def without_notes(model: ModelProto) -> ModelProto:
-    """The same without what the exporter noted: the lines of Python that each operator came from, with their paths."""
-    graph = model.graph
-    for noted in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        del noted.metadata_props[:]
-        noted.ClearField("doc_string")
     return model
 
 

@@ -14,6 +14,7 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.backends.openvino import OpenVinoBackend
 from edge.bundle import Bundle, Precision, load_bundle
 from edge.conversion.quantise import METHODS, quantise
+from edge.conversion.quiet import quiet
 from edge.errors import BackendError, BadFrameError, BundleError
 from edge.frame import Image
 from edge.preprocess import InputSpec, Preprocessor
@@ -21,7 +22,7 @@ from edge.sources.images import read_image
 from edge.tiles import TilePreprocessor
 from models.bundle_writer import add_file, read_manifest, write_manifest
 from models.dataset import Picture, truth_mask, truth_of
-from models.forms import dynamic_int8, half, quiet
+from models.forms import dynamic_int8, half
 from models.mask_metrics import PixelCounts
 from models.measure import subject
 from models.metrics import balanced_accuracy, confusion

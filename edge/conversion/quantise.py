@@ -72,12 +72,18 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
 
 
 def write_bare(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model without what its exporter noted at every operator: the lines of Python that it came from."""
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.ClearField("doc_string")
-    del model.graph.value_info[:]
+    """Write a model without notes and without the shapes between its operators, which a change of these makes wrong."""
+    del without_notes(model).graph.value_info[:]
     onnx.save(model, path)
+
+
+def without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same without what its exporter noted: the lines of Python that each operator came from, with their paths."""
+    graph = model.graph
+    for noted in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del noted.metadata_props[:]
+        noted.ClearField("doc_string")
+    return model
 
 
 def scores_of(model: Path, spec: InputSpec, images: Image, labels: int) -> npt.NDArray[np.float32]:

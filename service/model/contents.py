@@ -1,6 +1,5 @@
 """What belongs into a bundle that is made from a model file of elsewhere."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from edge.bundle import sha256_of
 from edge.conversion.original import Original
+from edge.conversion.quiet import quiet
 from edge.conversion.writer import add_file, golden_inputs, write_golden, write_manifest
 from edge.frame import Image
 from service.model.facts import ModelFile, ModelFileError, Scores, Told
@@ -121,17 +121,13 @@ def _softmax(raw: Scores) -> Scores:
 def _quantise(folder: Path, taken: Original, manifest: dict[str, Any], pictures: Image, inputs: Image) -> None:
     from edge.conversion.quantise import quantise  # noqa: PLC0415  # slow to load, and not always wanted
 
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it gives advice that is followed already
     try:
-        quantise(folder / manifest["files"][0]["path"], folder / _INT8, pictures[:, None], "minmax")
+        with quiet():
+            quantise(folder / manifest["files"][0]["path"], folder / _INT8, pictures[:, None], "minmax")
     except Exception as error:
         raise ModelFileError(
             f"INT8 cannot be made of it ({str(error).splitlines()[0]}): leave --images away"
         ) from error
-    finally:
-        root.setLevel(level)
     scores = _int8_scores(folder, taken, inputs, len(manifest["labels"]))
     add_file(folder, manifest, "int8", _INT8, scores)
     manifest["provenance"]["quantisation"] = {"method": "minmax", "pictures": len(pictures), "format": "QDQ"}
