@@ -28,7 +28,7 @@ def needs_rtsp_server() -> None:
 
 
 def number_in(frame: Frame) -> int:
-    """The number that `rtsp_server.py` drew into it; -1 where a damaged stream made the picture too small to show one."""
+    """The number that `rtsp_server.py` drew into it; -1 where a damaged stream made the picture too small for one."""
     if frame.height < 12 or frame.width < 16 * 16:
         return -1
     squares = frame.image[4:12, : 16 * 16].reshape(8, 16, 16, -1)[:, :, 4:12].mean(axis=(0, 2, 3))
