@@ -142,6 +142,8 @@ class Door:
             task = loop.create_task(self._let_in(client, address[0]))
             self._shaking.add(task)
             task.add_done_callback(self._shaking.discard)
+            # While others queue, sock_accept does not pause: who was let in is to be known first, for it may make room.
+            await asyncio.sleep(0)
 
     async def look_around(self) -> None:
         """Send away who is slow, for ever."""

@@ -33,7 +33,7 @@ RETRY_S = 5.0
 SAVE_S = 60.0
 LONGEST_LINE = 8190
 """Of the head of a request, bytes."""
-BACKLOG = 64
+BACKLOG = 256
 STOP_S = 5.0
 
 

@@ -1,6 +1,7 @@
 """Who asks the page wrongly is refused, that is said in the log, and everybody else is served."""
 
 import base64
+import signal
 import socket
 import ssl
 import threading
@@ -287,6 +288,19 @@ def test_more_connections_than_there_are_places(tmp_path: Path, mosquitto: Mosqu
         received = stream.recv(65536)
         assert b"event: " in received
         for connection in (*idle, stream):
+            connection.close()
+
+
+def test_a_crowd_that_comes_at_once_keeps_nobody_out(tmp_path: Path, mosquitto: Mosquitto, clip: Path) -> None:
+    """They queue while the daemon stands still, and are let in one after the other without a pause."""
+    with page(tmp_path, mosquitto.port, [conveyor(clip)]) as shown:
+        shown.process.send_signal(signal.SIGSTOP)
+        crowd = [shown.connect() for _ in range(door.CONNECTIONS + 16)]
+        asks = shown.connect()
+        asks.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        shown.process.send_signal(signal.SIGCONT)
+        assert asks.recv(100).startswith(b"HTTP/1.1 200")
+        for connection in (*crowd, asks):
             connection.close()
 
 
