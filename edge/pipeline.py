@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from edge.area import Area
 from edge.classification import Classification
 from edge.clock import Clock
-from edge.decision import Decider, Decision, Evidence, Ruling, Subject
+from edge.decision import Decider, Decision, Evidence, Ruling
 from edge.engine import Slot
-from edge.frame import Frame, Image
+from edge.frame import Frame
 from edge.histogram import Stages
 from edge.preprocess import Preprocessor, Roi
 from edge.segmentation import MaskReader
@@ -68,16 +68,28 @@ class Pipeline:
             BadFrameError: this frame cannot be used.
             EngineError: the engine failed; `restore` it before the next frame.
         """
-        start_ns = self._clock.monotonic_ns()
+        clock = self._clock
+        start_ns = clock.monotonic_ns()
         self._stills.frame = frame
         region = self._roi.view(frame.image) if self._roi else frame.image
         subject = self._decider.look(region, frame.captured_at_ns)
-        self.stages.look.note((self._clock.monotonic_ns() - start_ns) / 1e9)
+        looked_ns = preprocessed_ns = inferred_ns = clock.monotonic_ns()
         if subject is not None:
-            self._decider.take(self._evidence(frame, region, subject))
+            self._preprocess(region)
+            if subject.background is not None:
+                self._preprocess.blank(subject.background, subject.start, subject.stop, subject.axis)
+            preprocessed_ns = clock.monotonic_ns()
+            self._slot.infer()
+            inferred_ns = clock.monotonic_ns()
+            self._decider.take(self._evidence(frame, preprocessed_ns - looked_ns, inferred_ns - preprocessed_ns))
         decisions = self._decisions(frame.line, self._decider.rulings(), frame.captured_at_ns)
         self._stills.frame = None
-        self.stages.total.note((self._clock.now_ns() - frame.captured_at_ns) / 1e9)
+        self.stages.note(
+            looked_ns - start_ns,
+            preprocessed_ns - looked_ns,
+            inferred_ns - preprocessed_ns,
+            clock.now_ns() - frame.captured_at_ns,
+        )
         return decisions
 
     def finish(self, line: str) -> list[Decision]:
@@ -93,21 +105,13 @@ class Pipeline:
         """
         self._slot.restore()
 
-    def _evidence(self, frame: Frame, region: Image, subject: Subject) -> Evidence:
-        start_ns = self._clock.monotonic_ns()
-        self._preprocess(region)
-        if subject.background is not None:
-            self._preprocess.blank(subject.background, subject.start, subject.stop, subject.axis)
-        preprocessed_ns = self._clock.monotonic_ns()
-        self._slot.infer()
-        inferred_ns = self._clock.monotonic_ns()
-        self.stages.preprocess.note((preprocessed_ns - start_ns) / 1e9)
-        self.stages.infer.note((inferred_ns - preprocessed_ns) / 1e9)
+    def _evidence(self, frame: Frame, preprocess_ns: int, infer_ns: int) -> Evidence:
+        """What the engine has found."""
         if self._masks is None:
             classification, regions = Classification(self._labels, tuple(self._scores.tolist())), None
         else:
             classification, regions = self._masks.read(*(self._roi.x, self._roi.y) if self._roi else (0, 0))
-        height, width = frame.image.shape[:2]
+        height, width, _ = frame.image.shape
         return Evidence(
             classification,
             frame.seq,
@@ -115,8 +119,8 @@ class Pipeline:
             width,
             height,
             frame.file,
-            (preprocessed_ns - start_ns) / 1e6,
-            (inferred_ns - preprocessed_ns) / 1e6,
+            preprocess_ns / 1e6,
+            infer_ns / 1e6,
             frame.doubt,
             regions,
         )

@@ -47,13 +47,7 @@ def _of_line(managed: Managed) -> Iterator[Sample]:
     for (verdict, label), count in sorted(line.tally.decided.items()):
         yield Sample("edgecls_decisions", (name, verdict, label), count)
     yield Sample("edgecls_withheld_decisions", (name,), counts.withheld)
-    stages = line.stages
-    for stage, histogram in (
-        ("look", stages.look),
-        ("preprocess", stages.preprocess),
-        ("infer", stages.infer),
-        ("total", stages.total),
-    ):
+    for stage, histogram in line.stages.histograms().items():
         yield Sample("edgecls_stage_seconds", (name, stage), histogram)
 
 
