@@ -138,6 +138,18 @@ class Ring:
                 self._taken -= sum(sizes[kept:])
             raise
 
+    def check(self, size_bytes: int) -> None:
+        """Whether the disk would take so much; nothing that is kept has to leave for that.
+
+        Raises:
+            OSError: it would not.
+        """
+        with self._lock:
+            if room_of(size_bytes) > self._most():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._write(self.path / ".writable", b"\n", sync=True)
+        (self.path / ".writable").unlink()
+
     def items(self, line: str | None = None, before: str | None = None) -> Iterator[Item]:
         """The newest first; those that leave meanwhile are passed over.
 

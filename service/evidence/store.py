@@ -89,6 +89,7 @@ class EvidenceStore(Gallery):
         self._offered: deque[tuple[Json, Still]] = deque()
         self._gathered: list[tuple[Item, bytes]] = []
         self._gathered_at_ns = 0
+        self._refused_bytes = 0
         self._stopping = False
         self.kept: Counter[str] = Counter()
         """By line, since the start."""
@@ -183,12 +184,31 @@ class EvidenceStore(Gallery):
                 del offered
         if self._gathered and (over or self._is_due()):
             self._write()
+        elif self.problem and not over and self._clock.monotonic_ns() >= self._retry_at_ns:
+            self._look_again()
         return over
 
     def _pause_s(self) -> float | None:
-        if not self._gathered:
+        if self._gathered:
+            until_ns = self._gathered_at_ns + GATHER_NS
+        elif self.problem:
+            until_ns = self._retry_at_ns
+        else:
             return None
-        return max(0.0, (self._gathered_at_ns + GATHER_NS - self._clock.monotonic_ns()) / 1e9)
+        return max(0.0, (until_ns - self._clock.monotonic_ns()) / 1e9)
+
+    def _look_again(self) -> None:
+        """Whether what was wrong has been mended: on a line of good parts nobody else finds out."""
+        if not self._ring.is_open:
+            if self._open():
+                self._now("")
+            return
+        try:
+            self._ring.check(self._refused_bytes)
+        except OSError as error:
+            self._fail(error)
+        else:
+            self._now("")
 
     def _is_due(self) -> bool:
         many = sum(len(data) for _, data in self._gathered) > min(GATHERED_BYTES, self._settings.max_bytes // 4)
@@ -240,6 +260,7 @@ class EvidenceStore(Gallery):
                 gathered = gathered[len(some) :]
         except OSError as error:
             self.unkept.update((item.line, "disk") for item, _ in gathered)
+            self._refused_bytes = max(item.size_bytes for item, _ in gathered)
             self._fail(error)
         else:
             self._now("")

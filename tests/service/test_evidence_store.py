@@ -13,6 +13,7 @@ from pictures import Rejects, bytes_in, damaged_in, decoded, image_of, settings
 from slow_disk import fill
 
 from edge.clock import SystemClock
+from service.evidence import store as store_module
 from service.evidence.budget import HOUR_NS, Budget
 from service.evidence.store import OFFERED, EvidenceSettings, EvidenceStore
 
@@ -188,6 +189,37 @@ def test_a_disk_that_takes_nothing_is_said_once_and_used_again(
     assert len(errors) == 1
     assert [bool(problem) for problem in told] == [True, False]
     assert damaged_in(small_disk) == []
+
+
+def test_a_disk_that_has_room_again_is_noticed_without_another_reject(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "RETRY_NS", 100_000_000)
+    rejects, filler = Rejects(), fill(small_disk)
+    store = EvidenceStore(settings(small_disk / "evidence"), SystemClock())
+    store.start()
+    store.offer(rejects.message(), rejects.still(image_of(1)))
+    assert until(lambda: bool(store.problem), 5)
+    assert not until(lambda: not store.problem, 1)
+    filler.unlink()
+    assert until(lambda: not store.problem, 5)
+    store.stop(10)
+    assert store.counts["items"] == 0
+    assert [file.name for file in (small_disk / "evidence").iterdir() if file.is_file()] == []
+
+
+def test_a_folder_that_can_be_made_again_is_noticed_without_another_reject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "RETRY_NS", 100_000_000)
+    (tmp_path / "file").write_text("")
+    store = EvidenceStore(settings(tmp_path / "file" / "evidence"), SystemClock())
+    store.start()
+    assert until(lambda: bool(store.problem), 5)
+    (tmp_path / "file").unlink()
+    assert until(lambda: not store.problem, 5)
+    assert store.wants("line1")
+    store.stop(10)
 
 
 def test_a_folder_that_cannot_be_made_is_lived_with(tmp_path: Path) -> None:
