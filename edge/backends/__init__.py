@@ -1,5 +1,6 @@
 """Runtimes behind one interface, and the one place that knows them all."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from edge.backends.plan import BACKEND_OF, BACKENDS, BackendName, Device, Engine
 from edge.bundle import Bundle
 from edge.errors import BackendError, BundleError
 from edge.frame import Image
+from edge.preprocess import InputSpec
 
 __all__ = [
     "BACKENDS",
@@ -27,7 +29,10 @@ __all__ = [
     "check_golden",
     "devices",
     "load_backend",
+    "usable_cache",
 ]
+
+log = logging.getLogger(__name__)
 
 Run = Callable[[], None]
 """Runs the model on what the bound input holds and leaves the result in the bound outputs.
@@ -102,7 +107,28 @@ def load_backend(bundle: Bundle, plan: Plan, settings: EngineSettings) -> Backen
             )
         return Ncs2Backend(model, spec, plan, Ncs2Settings(settings.openvino_dir))
     _check_device(plan)
-    cache_dir = _usable(settings.cache_dir)
+    cache_dir = usable_cache(settings.cache_dir)
+    try:
+        return _load(model, spec, plan, cache_dir)
+    except BackendError as error:
+        if cache_dir is None:
+            raise
+        backend = _load(model, spec, plan, None)
+        log.warning("compiled models cannot be kept in %s, so that each start takes longer: %s", cache_dir, error)
+        return backend
+
+
+def usable_cache(cache_dir: Path | None) -> Path | None:
+    """The cache, if it is there and is ours: without it everything works, only the start takes longer.
+
+    A command that root gives leaves that of the daemon alone, which could not use what root has put there.
+    """
+    if cache_dir is None or not os.access(cache_dir, os.W_OK) or cache_dir.stat().st_uid != os.geteuid():
+        return None
+    return cache_dir
+
+
+def _load(model: Path, spec: InputSpec, plan: Plan, cache_dir: Path | None) -> Backend:
     try:
         if plan.backend == "onnxruntime":
             from edge.backends.onnxruntime import OnnxRuntimeBackend
@@ -224,8 +250,3 @@ def _check_device(plan: Plan) -> None:
         f"device {plan.device} is not there for {plan.backend}; what is there: {'; '.join(there)}: "
         "set engine.device to one of these, or mend its driver"
     )
-
-
-def _usable(cache_dir: Path | None) -> Path | None:
-    """The cache, if it is there and can be written to: without it everything works, only the start takes longer."""
-    return cache_dir if cache_dir is not None and os.access(cache_dir, os.W_OK) else None

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
-from edge.backends import EngineSettings, Plan
+from edge.backends import EngineSettings, Plan, usable_cache
 from edge.backends.choose import choose
 from edge.backends.plan import Hint
 from edge.bundle import Bundle, load_bundle
@@ -48,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="edgecls-tune-") as folder:
             # What is compiled once is loaded again by every process after the first.
-            usable = settings.cache_dir is not None and os.access(settings.cache_dir, os.W_OK)
-            cached = settings if usable else replace(settings, cache_dir=Path(folder))
+            cached = replace(settings, cache_dir=usable_cache(settings.cache_dir) or Path(folder))
             outcome = _race(args, bundle, cached, cores)
     except KeyboardInterrupt:
         print(f"edgecls tune: interrupted, {output} is as it was", file=sys.stderr)

@@ -1,6 +1,8 @@
 """One engine for many lines, and its cache."""
 
 import logging
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,37 @@ def test_openvino_keeps_compiled_models_where_it_may(bundle: Bundle, tmp_path: P
     assert len(compiled) == 1
     Engine(bundle, EngineSettings(backend="openvino", cache_dir=cache))
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.blob")} == compiled, "it was compiled again"
+
+
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+
+
+@as_root
+def test_a_cache_in_which_root_has_left_something_is_done_without(
+    surface_demo: Path, open_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = open_folder / "cache"
+    cache.mkdir()
+    settings = EngineSettings(backend="openvino", cache_dir=cache)
+    bundle = load_bundle(shutil.copytree(surface_demo, open_folder / "model"))
+    Engine(bundle, settings)
+    (compiled,) = cache.rglob("*.blob")
+    compiled.chmod(0o600)
+    os.chown(cache, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        Engine(bundle, settings)
+    finally:
+        os.seteuid(0)
+    assert f"compiled models cannot be kept in {cache}" in caplog.text
+
+
+@as_root
+def test_root_leaves_the_cache_of_the_daemon_alone(bundle: Bundle, tmp_path: Path) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    Engine(bundle, EngineSettings(backend="openvino", cache_dir=tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_device_that_is_not_there_falls_back_only_when_it_may(
