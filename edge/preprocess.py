@@ -135,7 +135,7 @@ class Preprocessor:
         """Write `image` ((height, width, 3) uint8, BGR) into the input buffer."""
         if image.shape[:2] != self._size:
             self._arrange(image)
-        self._fit(image[self._part], self._area)
+        self._fit(image[self._part])
 
     @property
     def area(self) -> Image:
@@ -161,7 +161,7 @@ class Preprocessor:
             self._background_part = _slices(self._seen, *self._background_size)
             self._beside = np.empty(self._area.shape, np.uint8)
             self._fit_background = _Fit(background[self._background_part], self._beside)
-        self._fit_background(background[self._background_part], self._beside)
+        self._fit_background(background[self._background_part])
         here, there = self._area, self._beside
         if axis == 1:
             here, there = here.swapaxes(0, 1), there.swapaxes(0, 1)
@@ -200,7 +200,7 @@ class Preprocessor:
 
 
 class _Fit:
-    """Resizes pictures of one size to another, and makes them grey if need be.
+    """Resizes pictures of one size into `out`, and makes them grey if need be.
 
     From 1280x720 to 224x224, averaging exactly over what becomes one pixel (INTER_AREA) takes 6 ms of one core, and one
     bilinear step 0.35 ms; but that one loses a scratch of 2 pixels between its samples. Halving until no step skips a
@@ -211,24 +211,21 @@ class _Fit:
     def __init__(self, source: Image, out: Image) -> None:
         height, width, channels = out.shape
         sizes = _halves((source.shape[0], source.shape[1]), (height, width))
+        self._grey = out if channels == 1 else None
         if channels == 1:
             sizes.append((height, width))  # grey comes last: fewest pixels to convert
-        self._steps = [np.empty((*size, 3), np.uint8) for size in sizes]
-        self._grey = channels == 1
+        steps: list[Image] = [np.empty((*size, 3), np.uint8) for size in sizes]
+        if channels != 1:
+            steps.append(out)
+        self._steps = [(step, (step.shape[1], step.shape[0])) for step in steps]
 
-    def __call__(self, image: Image, out: Image) -> None:
-        for step in self._steps:
-            _resize(image, step)
+    def __call__(self, image: Image) -> None:
+        for step, size in self._steps:
+            # By exactly one half OpenCV has a quick way, which averages four pixels.
+            cv2.resize(image, size, step, 0, 0, cv2.INTER_LINEAR)
             image = step
-        if self._grey:
-            cv2.cvtColor(image, cv2.COLOR_BGR2GRAY, dst=out)
-        else:
-            _resize(image, out)
-
-
-def _resize(image: Image, out: Image) -> None:
-    # By exactly one half OpenCV has a quick way, which averages four pixels.
-    cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_LINEAR)
+        if self._grey is not None:
+            cv2.cvtColor(image, cv2.COLOR_BGR2GRAY, self._grey)
 
 
 def _halves(source: tuple[int, int], target: tuple[int, int]) -> list[tuple[int, int]]:
