@@ -1,5 +1,6 @@
 """The rule behind `auto`: what was measured on this device, else what has been quick on devices of its kind."""
 
+import platform
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -97,4 +98,9 @@ def _with_files(bundle: Bundle, names: Sequence[BackendName]) -> list[BackendNam
 
 def _precision(bundle: Bundle, backend: BackendName, device: Device) -> Precision:
     there = bundle.precisions_for(backend)
-    return next((p for p in _PREFERRED.get(device, _PREFERRED["cpu"]) if p in there), "fp32")
+    preferred = _PREFERRED.get(device, _PREFERRED["cpu"])
+    if (backend, device, platform.machine()) == ("openvino", "cpu", "aarch64"):
+        # OpenVINO has no INT8 there: it computes such models in FP16, and on a processor without products of bytes
+        # (Cortex-A72, Raspberry Pi 4) it refuses them: "object is not initialized", OpenVINO 2026.4.1.
+        preferred = ("fp32", "fp16", "int8")
+    return next((p for p in preferred if p in there), "fp32")

@@ -34,6 +34,13 @@ def test_lines_that_share_a_model_get_streams(bundle: Bundle) -> None:
     assert plan(bundle, lines=4, cores=4, hint="latency").streams == 1
 
 
+def test_on_arm_openvino_gets_the_model_that_it_can_run(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert plan(bundle).precision == "int8"
+    assert plan(bundle, backend="openvino").precision == "fp32"
+    assert plan(bundle, backend="openvino", precision="int8").precision == "int8"
+
+
 def test_what_is_asked_for_is_done(bundle: Bundle) -> None:
     asked: dict[str, Any] = {
         "backend": "openvino",

@@ -1,5 +1,6 @@
 """The service on a Debian with a real systemd and a real broker: wrong configurations, reloads, signals, a reboot."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,6 +152,18 @@ def test_a_reload_loses_no_frame_of_a_line_that_stays(machine: Machine) -> None:
     assert no_gap(seen)
     assert frames_of(seen) == list(range(len(seen)))
     assert no_gap(subscriber.of("line2"))
+
+
+def test_the_journal_can_be_searched_by_line_part_and_verdict(machine: Machine) -> None:
+    configure(machine, TWO_LINES)
+    machine.run("systemctl", "start", "edgecls")
+    search = ("journalctl", "-u", "edgecls", "-o", "json", "LINE=line2", "VERDICT=reject")
+    until(lambda: bool(machine.run(*search)), lambda: log(machine))
+    entry = json.loads(machine.run(*search).splitlines()[0])
+    assert entry["MESSAGE"].startswith(f"line line2: part {entry['PART']}: reject {entry['LABEL']} ")
+    assert entry["SYSLOG_IDENTIFIER"] == "edgecls"
+    (begun, *_) = machine.run("journalctl", "-u", "edgecls", "-o", "cat", "LINE=line1", "STATE=inspecting").splitlines()
+    assert begun == "line line1: inspecting"
 
 
 @pytest.mark.parametrize("signal", ["STOP", "KILL"])
