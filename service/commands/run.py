@@ -15,6 +15,9 @@ from service.settings import ConfigurationError, load_settings
 from service.status import does_not_start
 from service.systemd import Systemd
 
+GIVES_WAY_S = 0.0005
+"""After so long a thread at work in Python gives way to one that waits, such as one whose inference is done."""
+
 
 def run(args: argparse.Namespace) -> int:
     """Inspect until told to stop or until every source has ended."""
@@ -23,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     if sys.stderr is not None:
         faulthandler.enable()  # SIGABRT, with which systemd's watchdog kills it: where each thread hangs
     log.begin(args.log)
+    sys.setswitchinterval(GIVES_WAY_S)
     try:
         daemon = Daemon(load_settings(args.config), orders, clock, read=lambda: load_settings(args.config))
         status = daemon.run()

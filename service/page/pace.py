@@ -6,7 +6,7 @@ of requests cost is then paid by those who ask.
 
 import time
 
-SHARE = 0.1
+SHARE = 0.05
 """Of a core."""
 SPARE_S = 0.1
 """What may be used at once after a quiet time: opening the page takes some requests."""

@@ -1,6 +1,6 @@
 """What the status page costs the lines: with nobody looking, 1 viewer, 20 viewers, and a flood of requests.
 
-Run: python tests/benchmarks/bench_page.py [--seconds 8] [--rounds 3] [--pace realtime|asap] [--json]
+Run: python tests/benchmarks/bench_page.py [--seconds 8] [--rounds 3] [--pace realtime|asap] [--elsewhere] [--json]
 
 One daemon with a line of 1280x720 frames; its viewers take turns, round after round: each hears the stream of events
 and takes the live picture four times a second, as a browser does. The flood is thousands of requests, good ones and
@@ -8,7 +8,8 @@ nonsense, together with connections that send one byte a second. Every frame giv
 latencies are those of the messages, processor time is the kernel's, by thread (`page_percent`: those of the page).
 
 The viewers take processor time, too: on a machine of few cores they are what disturbs most, so that `asap` measures the
-machine and `realtime` what a camera would notice.
+machine and `realtime` what a camera would notice. With `--elsewhere` the same viewers and the same flood also ask
+another daemon, which inspects next to nothing: what they cost there they cost by being on this machine.
 """
 
 import argparse
@@ -91,6 +92,9 @@ time.sleep(3600)
 """
 
 
+ELSEWHERE = " elsewhere"
+
+
 def write_clip(path: Path, fps: int) -> None:
     """The conveyor of the demo as a camera of 1280x720 would give it."""
     reader = cv2.VideoCapture(str(ROOT / "models/demo/conveyor.mp4"))
@@ -104,7 +108,7 @@ def write_clip(path: Path, fps: int) -> None:
 def company(port: int, kind: str) -> Iterator[None]:
     """Whoever looks meanwhile."""
     scripts = {"0 viewers": None, "1 viewer": (VIEWER, "1"), "20 viewers": (VIEWER, "20"), "flood": (FLOOD,)}
-    script = scripts[kind]
+    script = scripts[kind.removesuffix(ELSEWHERE)]
     if script is None:
         yield
         return
@@ -125,9 +129,10 @@ def source(clip: Path, pace: str) -> dict[str, Any]:
     return {"command": play, "width": 1280, "height": 720, "pixel_format": "bgr24"}
 
 
-def turn(shown: Page, subscriber: Subscriber, kind: str, seconds: float) -> dict[str, float]:
+def turn(shown: Page, other: Page | None, subscriber: Subscriber, kind: str, seconds: float) -> dict[str, float]:
     """One turn of one of them. Every frame gives a message: what is missing between their numbers was dropped."""
-    with company(shown.port, kind):
+    asked = other if other is not None and kind.endswith(ELSEWHERE) else shown
+    with company(asked.port, kind):
         cpu_s, told, begin = of_threads(shown.process.pid), len(subscriber.messages), time.monotonic()
         time.sleep(seconds)
         used = {tid: spent - cpu_s.get(tid, (0.0, ""))[0] for tid, (spent, _) in of_threads(shown.process.pid).items()}
@@ -147,6 +152,19 @@ def turn(shown: Page, subscriber: Subscriber, kind: str, seconds: float) -> dict
     }
 
 
+@contextmanager
+def idle_page(folder: Path, broker_port: int) -> Iterator[Page]:
+    """Of a daemon whose line, of the same size, has a frame a second."""
+    own = folder / "other"
+    own.mkdir()
+    write_clip(own / "clip.mp4", 1)
+    line = {"name": "line1", "topic": "other/line1", "source": {"video": str(own / "clip.mp4"), "loop": True}}
+    engine = {"backend": "onnxruntime", "threads": 1}
+    with page(own, broker_port, [line], node="other", engine=engine) as shown:
+        shown.wait_for("/readyz")
+        yield shown
+
+
 def of_threads(pid: int) -> dict[str, tuple[float, str]]:
     """Seconds of processor time so far and the name of each thread, by its number."""
     found = {}
@@ -160,7 +178,9 @@ def of_threads(pid: int) -> dict[str, tuple[float, str]]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    kinds = ("0 viewers", "1 viewer", "20 viewers", "flood")
+    kinds = ["0 viewers", "1 viewer", "20 viewers", "flood"]
+    if options.elsewhere:
+        kinds += [kind + ELSEWHERE for kind in kinds[1:]]
     found: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-page-")))
@@ -174,10 +194,11 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         line |= {"decide": {"per": "frame"}, "publish": "all"}
         shown = stack.enter_context(page(folder, broker.port, [line], engine={"backend": "onnxruntime", "threads": 1}))
         shown.wait_for("/readyz")
+        other = stack.enter_context(idle_page(folder, broker.port)) if options.elsewhere else None
         time.sleep(2)
         for number in range(options.rounds):
             for kind in kinds if number % 2 == 0 else reversed(kinds):
-                found[kind].append(turn(shown, subscriber, kind, options.seconds))
+                found[kind].append(turn(shown, other, subscriber, kind, options.seconds))
                 time.sleep(1.0)
     result = {}
     for kind, turns in found.items():
@@ -192,6 +213,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each turn (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
     parser.add_argument("--pace", choices=("realtime", "asap"), default="realtime", help="default: %(default)s")
+    parser.add_argument("--elsewhere", action="store_true", help="and the same with another daemon's page")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     options = parser.parse_args()
     show_figures(measure(options), as_json=options.json)
