@@ -53,3 +53,15 @@ class Classification(NamedTuple):
         """The `count` best labels with their scores, best first."""
         order = sorted(range(len(self.labels)), key=lambda i: -self.scores[i])
         return [(self.labels[i], self.scores[i]) for i in order[:count]]
+
+
+class Answer(NamedTuple):
+    """What the engine gave for one picture, and how long that took, nanoseconds.
+
+    Attributes:
+        scores: softmax values, 0 to 1, one per label.
+    """
+
+    scores: tuple[float, ...]
+    preprocess_ns: int
+    infer_ns: int

@@ -73,23 +73,24 @@ class Pipeline:
         self._stills.frame = frame
         region = self._roi.view(frame.image) if self._roi else frame.image
         subject = self._decider.look(region, frame.captured_at_ns)
-        looked_ns = preprocessed_ns = inferred_ns = clock.monotonic_ns()
+        looked_ns = clock.monotonic_ns()
+        preprocess_ns = infer_ns = 0
         if subject is not None:
-            self._preprocess(region)
-            if subject.background is not None:
-                self._preprocess.blank(subject.background, subject.start, subject.stop, subject.axis)
-            preprocessed_ns = clock.monotonic_ns()
-            self._slot.infer()
-            inferred_ns = clock.monotonic_ns()
-            self._decider.take(self._evidence(frame, preprocessed_ns - looked_ns, inferred_ns - preprocessed_ns))
+            answer = frame.answer.result() if frame.answer is not None else None
+            if answer is not None:
+                scores, preprocess_ns, infer_ns = answer
+            else:
+                self._preprocess(region)
+                if subject.background is not None:
+                    self._preprocess.blank(subject.background, subject.start, subject.stop, subject.axis)
+                preprocessed_ns = clock.monotonic_ns()
+                self._slot.infer()
+                infer_ns, preprocess_ns = clock.monotonic_ns() - preprocessed_ns, preprocessed_ns - looked_ns
+                scores = tuple(self._scores.tolist()) if self._masks is None else ()
+            self._decider.take(self._evidence(frame, scores, preprocess_ns, infer_ns))
         decisions = self._decisions(frame.line, self._decider.rulings(), frame.captured_at_ns)
         self._stills.frame = None
-        self.stages.note(
-            looked_ns - start_ns,
-            preprocessed_ns - looked_ns,
-            inferred_ns - preprocessed_ns,
-            clock.now_ns() - frame.captured_at_ns,
-        )
+        self.stages.note(looked_ns - start_ns, preprocess_ns, infer_ns, clock.now_ns() - frame.captured_at_ns)
         return decisions
 
     def finish(self, line: str) -> list[Decision]:
@@ -105,10 +106,10 @@ class Pipeline:
         """
         self._slot.restore()
 
-    def _evidence(self, frame: Frame, preprocess_ns: int, infer_ns: int) -> Evidence:
-        """What the engine has found."""
+    def _evidence(self, frame: Frame, scores: tuple[float, ...], preprocess_ns: int, infer_ns: int) -> Evidence:
+        """What the engine has found; scores are those of a classifier."""
         if self._masks is None:
-            classification, regions = Classification(self._labels, tuple(self._scores.tolist())), None
+            classification, regions = Classification(self._labels, scores), None
         else:
             classification, regions = self._masks.read(*(self._roi.x, self._roi.y) if self._roi else (0, 0))
         height, width, _ = frame.image.shape

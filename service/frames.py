@@ -7,13 +7,15 @@ picture is taken because somebody asks for it.
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
+from edge.ahead import Ahead
 from edge.clock import Clock
 from edge.errors import BadFrameError, EdgeError, SourceError, TemporaryError
 from edge.frame import Frame, Image
 from edge.sources import Source
-from edge.sources.mailbox import Mailbox
+from edge.sources.mailbox import AHEAD, Mailbox
 from service.activity import Activity, Hang
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class Frames:
         line: its name.
         source: opened, read and closed here alone.
         ahead: whether frames may be decoded before they are asked for.
+        looks_ahead: asks the model about those, too; None: nobody does.
         clock: the time.
         stop: set when the line is to end.
         inspecting: what the inspecting thread does.
@@ -44,6 +47,7 @@ class Frames:
         source: Source,
         *,
         ahead: bool,
+        looks_ahead: Ahead | None,
         clock: Clock,
         stop: threading.Event,
         inspecting: Activity,
@@ -56,7 +60,9 @@ class Frames:
         self._inspecting = inspecting
         self._missing = missing
         self._capturing = Activity(clock)
-        self._mailbox = Mailbox() if ahead else None
+        self._looks_ahead = looks_ahead if ahead else None
+        # Those that the model sees wait, too.
+        self._mailbox = Mailbox(AHEAD + (looks_ahead.at_once if looks_ahead else 0)) if ahead else None
         self._image: Image | None = None
 
     @property
@@ -113,20 +119,23 @@ class Frames:
             raise
         if frame is None:
             return None
+        if frame.answer is not None:
+            return frame
         # A file's frame has waited for us, not we for it: its time begins now.
-        return Frame(frame.line, frame.seq, frame.image, self._clock.now_ns(), frame.file)
+        return replace(frame, captured_at_ns=self._clock.now_ns())
 
     @contextmanager
     def _captured(self, mailbox: Mailbox) -> Iterator[None]:
         mailbox.open()
         capture = threading.Thread(target=self._capture, args=(mailbox,), name=f"capture-{self._line}")
-        capture.start()
-        try:
-            yield
-        finally:
-            mailbox.close()
-            self._inspecting.rests()  # a read that does not end is the other thread's
-            capture.join()
+        with self._looks_ahead.at_work() if self._looks_ahead else nullcontext():
+            capture.start()
+            try:
+                yield
+            finally:
+                mailbox.close()
+                self._inspecting.rests()  # a read that does not end is the other thread's
+                capture.join()
 
     def _capture(self, mailbox: Mailbox) -> None:
         """Thread."""
@@ -154,6 +163,8 @@ class Frames:
             if frame is None:
                 mailbox.end()
                 return
+            if self._looks_ahead is not None:
+                frame = replace(frame, answer=self._looks_ahead.begin(frame.image))
             mailbox.put(frame)
 
     def _room_in(self, mailbox: Mailbox) -> bool:

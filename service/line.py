@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from edge.ahead import Ahead
 from edge.clock import Clock
 from edge.decision import Decision, Ruling, Trigger
 from edge.errors import BadFrameError, EdgeError, EngineError, PermanentError
@@ -65,6 +66,7 @@ class Line:
         clock: the time.
         trust: whether frames can be trusted, asked by the inspecting thread alone; None: they always are.
         withhold: decisions on frames that cannot be trusted are not told; if not, they are `review`.
+        looks_ahead: asks the model about frames of a file before their turn comes; None: nobody does.
         trigger_timeout_s: there is a decision when somebody asks for it, and not later than this; None: whenever the
             pipeline has one.
     """
@@ -80,6 +82,7 @@ class Line:
         clock: Clock,
         trust: Trust | None = None,
         withhold: bool = False,
+        looks_ahead: Ahead | None = None,
         trigger_timeout_s: float | None = None,
     ) -> None:
         self.name = name
@@ -99,6 +102,7 @@ class Line:
             source,
             # A picture that is taken because somebody asks must not have been read before.
             ahead=source.ahead and not (self.triggers is not None and source.on_demand),
+            looks_ahead=looks_ahead,
             clock=clock,
             stop=self._stop,
             inspecting=self._inspecting,

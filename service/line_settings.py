@@ -24,6 +24,7 @@ from service.source_sections import (
     CameraSection,
     CommandSection,
     GStreamerSection,
+    ImagesSection,
     RtspSection,
     VideoSection,
 )
@@ -94,6 +95,19 @@ def decide_settings(section: LineSection, bundle: Bundle) -> DecideSettings:
         timeout_s=decide.timeout_s,
         min_area={label: Area.parse(value) for label, value in decide.min_area.items()},
     )
+
+
+def may_look_ahead(section: LineSection, bundle: Bundle) -> bool:
+    """Whether the model may see a frame before the one before was decided on.
+
+    It may when nobody waits for a single frame, and what it is shown depends on no other one.
+    """
+    source = section.source
+    waiting = (isinstance(source, VideoSection) and source.pace == "asap") or (
+        isinstance(source, ImagesSection) and not source.watch
+    )
+    whole = bundle.manifest.task == "classification" and bundle.manifest.input.resize != "tile"
+    return waiting and whole and section.decide.per in ("frame", "change")
 
 
 def trust_settings(section: LineSection) -> TrustSettings:

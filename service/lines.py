@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge.ahead import Ahead
 from edge.backends import Backend, EngineSettings, Plan
 from edge.bundle import Bundle, load_bundle
 from edge.clock import Clock
@@ -23,12 +24,21 @@ from edge.trust import Trust
 from service.evidence.store import EvidenceStore
 from service.health import LineHealth
 from service.line import Line
-from service.line_settings import decide_settings, engine_settings, source_settings, trust_settings
+from service.line_settings import (
+    decide_settings,
+    engine_settings,
+    may_look_ahead,
+    source_settings,
+    trust_settings,
+)
 from service.messages import ModelInfo
 from service.publisher import Publisher
 from service.sections import LineSection, Settings, reference_of
 
 log = logging.getLogger(__name__)
+
+AT_ONCE = 2
+"""Inferences of a line that looks ahead, when it has the device to itself: several lines fill the cores anyway."""
 
 Load = Callable[[Bundle, Plan, EngineSettings], Backend]
 
@@ -120,6 +130,8 @@ class LineMaker:
         # model.json has the hash of every other file: when it says the same, all is the same.
         if running is not None and running.bundle.manifest == bundle.manifest:
             return running
+        if len(settings.lines) == 1 and may_look_ahead(settings.lines[0], bundle):
+            lines = AT_ONCE
         return Engine(bundle, engine_settings(settings.engine), lines=lines, load=self._load)
 
     def _line(self, section: LineSection, engine: Engine, settings: Settings, before: Lines | None) -> Managed:
@@ -129,17 +141,19 @@ class LineMaker:
             if same and not running.line.failed:
                 return running
         bundle = engine.bundle
+        roi = Roi(*section.roi) if section.roi else None
         decide = decide_settings(section, bundle)
-        stills = self._stills(section, bundle)
+        stills = self._stills(section.name, bundle, roi)
         decider = make_decider(decide, bundle.manifest.pass_label, bundle.manifest.absent_label, stills)
         pipeline = Pipeline(
             slot=engine.slot(),
             decider=decider,
             clock=self._clock,
-            roi=Roi(*section.roi) if section.roi else None,
+            roi=roi,
             min_area=decide.min_area,
             stills=stills,
         )
+        alone = len(settings.lines) == 1 and engine.plan.device == "cpu" and engine.plan.streams > 1
         records = Path(settings.outbox.path).parent
         source = make_source(section.name, source_settings(section, records), self._clock)
         line = Line(
@@ -151,14 +165,14 @@ class LineMaker:
             clock=self._clock,
             trust=Trust(trust_settings(section), live=source.live, reference=_reference(section)),
             withhold=section.trust.while_blind == "withhold",
+            looks_ahead=Ahead(engine, roi, self._clock) if alone and may_look_ahead(section, bundle) else None,
             trigger_timeout_s=decide.timeout_s if decide.per == "trigger" else None,
         )
         return Managed(section, engine, line, taken_ns)
 
-    def _stills(self, section: LineSection, bundle: Bundle) -> Stills:
-        roi = Roi(*section.roi) if section.roi else None
+    def _stills(self, line: str, bundle: Bundle, roi: Roi | None) -> Stills:
         about = About(bundle.labels, (roi.x, roi.y, roi.width, roi.height) if roi else None)
-        return Stills(about, lambda: self._evidence.wants(section.name))
+        return Stills(about, lambda: self._evidence.wants(line))
 
     def _emit(self, section: LineSection, engine: Engine) -> Callable[[Decision], None]:
         bundle = engine.bundle

@@ -2,7 +2,7 @@
 
     capture thread --room, read, put--> [waiting] --take--> inspecting thread
 
-Two wait, none is lost, and the capture thread waits for room. The source writes straight into the buffers, which take
+A few wait, none is lost, and the capture thread waits for room. The source writes straight into the buffers, which take
 turns: nothing is copied, and nothing is allocated while pictures keep their size. The newest frame of a live source
 waits in `edge/sources/reader.py`.
 """
@@ -18,9 +18,14 @@ AHEAD = 2
 
 
 class Mailbox:
-    """`room`, `put`, `fail` and `end` belong to the capture thread, `take` and `close` to the inspecting one."""
+    """`room`, `put`, `fail` and `end` belong to the capture thread, `take` and `close` to the inspecting one.
 
-    def __init__(self) -> None:
+    Args:
+        ahead: frames that may wait.
+    """
+
+    def __init__(self, ahead: int = AHEAD) -> None:
+        self._ahead = ahead
         self._changed = Condition()
         self._waiting: deque[Frame | EdgeError | None] = deque()
         self._free: list[Image] = []
@@ -30,7 +35,7 @@ class Mailbox:
     def room(self) -> bool:
         """Wait until a frame may be read; False when none is wanted any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._waiting) < AHEAD)
+            self._changed.wait_for(lambda: self._closed or len(self._waiting) < self._ahead)
             return not self._closed
 
     def buffer(self) -> Image | None:

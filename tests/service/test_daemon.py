@@ -1,6 +1,7 @@
 """The whole daemon: the installed command in a process of its own, real files, a real mosquitto, a real subscriber."""
 
 import json
+import os
 import signal
 import threading
 import time
@@ -39,6 +40,25 @@ def test_one_message_per_image_then_a_clean_end(mosquitto: Mosquitto, subscriber
     status_messages = subscriber.wait_for("edgecls/cell-7/status", 2)
     assert [m["status"] for m in status_messages] == ["online", "offline"]
     assert status_messages[0]["lines"] == [{"name": "line1", "topic": "factory/line1"}]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core has one inference at a time")
+def test_pictures_that_are_seen_two_at_a_time_are_decided_alike_and_in_order(
+    mosquitto: Mosquitto, subscriber: Subscriber, tmp_path: Path, clip: Path
+) -> None:
+    told = []
+    for engine, ahead in (({}, True), ({"streams": 1}, False)):
+        source = {"video": str(clip), "pace": "asap"}
+        line = {**images_line(clip), "source": source}
+        folder = tmp_path / str(ahead)
+        folder.mkdir()
+        status, log = finish(start(write_config(folder, mosquitto.port, [line], engine=engine)))
+        assert status == 0, log
+        assert (", 2 streams" in log) is ahead
+        told.append([(m["frame"]["seq"], m["verdict"], m["label"]) for m in subscriber.on("factory/line1/defects")])
+        subscriber.messages.clear()
+    assert told[0] == told[1]
+    assert [seq for seq, _, _ in told[0]] == list(range(len(told[0])))
 
 
 def test_content_type_is_told_over_mqtt_5(mosquitto: Mosquitto, subscriber: Subscriber, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from edge.area import Area
 from edge.bundle import load_bundle
 from edge.decision import DecideSettings, Dwell, Votes
 from edge.errors import PermanentError
-from service.line_settings import decide_settings
+from service.line_settings import decide_settings, may_look_ahead
 from service.sections import LineSection
 
 UNKNOWN = (
@@ -50,6 +50,25 @@ def test_every_setting_arrives(surface_demo: Path) -> None:
 
 def test_the_defaults_are_those_of_edge(surface_demo: Path) -> None:
     assert decide_settings(section(), load_bundle(surface_demo)) == DecideSettings()
+
+
+@pytest.mark.parametrize(
+    ("source", "per", "may"),
+    [
+        ({"video": "belt.mp4", "pace": "asap"}, "frame", True),
+        ({"images": "*.png"}, "change", True),
+        ({"images": "*.png"}, "part", False),
+        ({"video": "belt.mp4"}, "frame", False),
+        ({"images": "*.png", "watch": True}, "frame", False),
+        ({"images": "*.png"}, "trigger", False),
+        ({"camera": 0}, "frame", False),
+    ],
+)
+def test_frames_are_looked_at_ahead_where_nobody_waits_for_one(
+    surface_demo: Path, source: dict[str, Any], per: str, may: bool
+) -> None:
+    line = {"name": "line1", "topic": "factory/line1", "source": source, "decide": {"per": per}}
+    assert may_look_ahead(LineSection.model_validate(line), load_bundle(surface_demo)) is may
 
 
 @pytest.mark.parametrize(
