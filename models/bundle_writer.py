@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundle import load_bundle
-from edge.conversion.writer import GOLDEN, TOLERANCE, add_file, golden_inputs, write_golden, write_manifest
+from edge.conversion.writer import (
+    GOLDEN,
+    TOLERANCE,
+    add_file,
+    golden_inputs,
+    name_of,
+    write_golden,
+    write_manifest,
+)
 
 __all__ = [
     "GOLDEN",
@@ -17,6 +25,7 @@ __all__ = [
     "add_file",
     "edited",
     "golden_inputs",
+    "name_of",
     "read_manifest",
     "write_golden",
     "write_manifest",

@@ -15,7 +15,7 @@ from torch import Tensor
 from edge.frame import Image
 from edge.preprocess import Preprocessor
 from edge.sources.images import read_image
-from models.bundle_writer import add_file, golden_inputs, read_manifest, write_golden, write_manifest
+from models.bundle_writer import add_file, golden_inputs, name_of, read_manifest, write_golden, write_manifest
 from models.checkpoint import Checkpoint, fill, load_checkpoint, read_weights
 from models.dataset import read_dataset
 from models.mask_outputs import append_mask
@@ -195,7 +195,7 @@ def _manifest(args: argparse.Namespace, checkpoint: Checkpoint) -> dict[str, Any
     segments = network.kind.task == "segmentation"
     return {
         "schema": "edgecls/bundle/1",
-        "name": args.name or args.out.resolve().name,
+        "name": name_of(args.name, args.out.resolve().name),
         "version": args.version,
         "task": network.kind.task,
         "labels": list(labels),

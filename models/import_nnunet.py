@@ -22,7 +22,7 @@ from edge.frame import Image
 from edge.preprocess import InputSpec
 from edge.sources.images import read_image
 from edge.tiles import TilePreprocessor
-from models.bundle_writer import add_file, golden_inputs, write_golden, write_manifest
+from models.bundle_writer import add_file, golden_inputs, name_of, write_golden, write_manifest
 from models.dataset import SUFFIXES
 from models.export import FILE, mask_scores, softmax
 from models.mask_outputs import append_mask
@@ -198,7 +198,7 @@ def _manifest(
     mean, std = zip(*(_figures(one) if fixed else (0.0, 1.0) for one in reversed(of)), strict=True)
     return {
         "schema": "edgecls/bundle/1",
-        "name": args.name or args.out.resolve().name,
+        "name": name_of(args.name, args.out.resolve().name),
         "version": args.version,
         "task": "segmentation",
         "labels": labels,

@@ -1,6 +1,7 @@
 """Writing bundles: `model.json` and the files that it names. `edge.bundle` reads and checks them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,22 @@ GOLDEN = "golden.npz"
 TOLERANCE = {"fp32": 0.02, "fp16": 0.05, "int8": 0.15}
 """How far the scores of another engine or processor may lie off. INT8 kernels round differently from one to the next;
 with damaged weights, inverted pictures or swapped channels one of the inputs is off by far more."""
+
+
+def name_of(asked: str | None, source: str) -> str:
+    """The name of a new bundle.
+
+    Args:
+        asked: by the user, if at all.
+        source: what it is made from otherwise, with dashes for what a name may not have.
+
+    Raises:
+        ValueError: no bundle may have that name.
+    """
+    name = asked if asked is not None else re.sub(r"[^a-z0-9.-]+", "-", source.lower()).strip("-.") or "model"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+        raise ValueError(f"--name {name}: give small letters, digits, dots and dashes")
+    return name
 
 
 def golden_inputs(spec: InputSpec, seed: int = 7, count: int = 6) -> Image:

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from models.zoo.standardise import standardise
 
+GAIN = 16.0
+"""Of the mean of the features before the linear layer: a scratch covers a hundredth of the pixels, and until the layer's
+weights are a hundred, which takes an optimiser many small steps, nothing would be heard of it."""
 WIDEST = 8
 """No level has more channels than so many times those of the first: the deep ones would hold most of the weights."""
 
@@ -105,10 +108,10 @@ class UNetClassifier(nn.Module):  # type: ignore[misc]  # torch is unchecked
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, labels) of x (n, channels, height, width), whose values are 0 to 1."""
-        logits: Tensor = self.head(self.body(x).mean((2, 3)))
+        logits: Tensor = self.head(GAIN * self.body(x).mean((2, 3)))
         return logits
 
     def draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (n, labels) and map logits (n, labels - 1, height / 4, width / 4) of x."""
         features = self.body(x)
-        return self.head(features.mean((2, 3))), self.maps(F.avg_pool2d(features, 4))
+        return self.head(GAIN * features.mean((2, 3))), self.maps(F.avg_pool2d(features, 4))

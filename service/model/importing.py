@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from edge.bundle import Bundle, load_bundle
 from edge.conversion.original import Original
+from edge.conversion.writer import name_of
 from service.model.contents import fill, manifest_of, provenance_of
 from service.model.engines import Answer, answers
 from service.model.facts import MissingFlagsError, ModelFile, ModelFileError, Told
@@ -78,9 +78,10 @@ def import_model(args: argparse.Namespace) -> Imported:
     """
     source = _model_path(args.file)
     wishes = asked(args)
-    name = args.name or re.sub(r"[^a-z0-9.-]+", "-", source.stem.lower()).strip("-.") or "model"
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
-        raise ModelFileError(f"--name {name}: give small letters, digits, dots and dashes")
+    try:
+        name = name_of(args.name, source.stem)
+    except ValueError as error:
+        raise ModelFileError(str(error)) from error
     output: Path = args.output or Path(name)
     if output.exists() or output.is_symlink():
         raise ModelFileError(f"{output} is there already: remove it, or give another --output")

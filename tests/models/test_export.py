@@ -98,6 +98,17 @@ def test_the_daemon_takes_a_bundle_that_leaves_sides_open(shapes: str, tmp_path:
         check_golden(load_backend(bundle, Plan(backend, "cpu", "fp32"), EngineSettings()), bundle)
 
 
+def test_the_name_is_that_of_the_folder_as_far_as_a_name_may_be_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "run", trained("defect-net"))
+    command = ["export", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "Tiles, line 3")]
+    assert main(command) == 0
+    assert load_bundle(tmp_path / "Tiles, line 3").manifest.name == "tiles-line-3"
+    assert main([*command, "--name", "Tiles"]) == 1
+    assert "--name Tiles: give small letters, digits, dots and dashes" in capsys.readouterr().err
+
+
 def test_the_table_of_operators_and_the_comparison_are_told_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
