@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from models.zoo.standardise import standardise
 
 GAIN = 16.0
-"""Of the mean of the features before the linear layer: a scratch covers a hundredth of the pixels, and until the layer's
-weights are a hundred, which takes an optimiser many small steps, nothing would be heard of it."""
+"""Of the mean of the features before the linear layer. A scratch covers a hundredth of the pixels: until its weights
+are a hundred, which takes an optimiser many small steps, nothing would be heard of it."""
 WIDEST = 8
 """No level has more channels than so many times those of the first: the deep ones would hold most of the weights."""
 
