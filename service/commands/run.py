@@ -1,10 +1,12 @@
 """`edgecls run`: the daemon, in the foreground."""
 
 import argparse
+import ctypes
 import faulthandler
 import logging
 import os
 import sys
+from contextlib import suppress
 
 from edge.clock import SystemClock
 from edge.errors import EdgeError
@@ -17,6 +19,11 @@ from service.systemd import Systemd
 
 GIVES_WAY_S = 0.0005
 """After so long a thread at work in Python gives way to one that waits, such as one whose inference is done."""
+M_MMAP_THRESHOLD = -3
+"""Of mallopt(3)."""
+LARGE_BYTES = 1024 * 1024
+"""Blocks from this size on go back to the system when they are let go, as those with which a model is loaded. By itself
+glibc keeps them once it has seen one come and go."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
         faulthandler.enable()  # SIGABRT, with which systemd's watchdog kills it: where each thread hangs
     log.begin(args.log)
     sys.setswitchinterval(GIVES_WAY_S)
+    with suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
     try:
         daemon = Daemon(load_settings(args.config), orders, clock, read=lambda: load_settings(args.config))
         status = daemon.run()
