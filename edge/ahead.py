@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from edge.classification import Answer
 from edge.clock import Clock
 from edge.engine import Engine, Slot
-from edge.errors import EngineError
+from edge.errors import EdgeError, EngineError
 from edge.frame import Image
 from edge.preprocess import Preprocessor, Roi
 
@@ -89,7 +89,7 @@ class Ahead:
         place = self._places.get()
         try:
             return place.look(image)
-        except Exception:  # noqa: BLE001  # the pipeline meets the same when it asks itself, and says so
+        except EdgeError:  # the pipeline meets the same when it asks itself, and says so
             return None
         finally:
             self._places.put(place)

@@ -139,11 +139,15 @@ class GoldenSection(_Strict):
     tolerance: dict[Precision, float]
 
 
+NAME = r"^[a-z0-9][a-z0-9.-]*$"
+"""Of a bundle: it becomes part of the name of a Debian package."""
+
+
 class Manifest(_Strict):
     """model.json."""
 
     schema_: Literal["edgecls/bundle/1"] = Field(alias="schema")
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    name: str = Field(pattern=NAME)
     version: str
     task: Literal["classification", "segmentation"]
     labels: list[str] = Field(min_length=2)

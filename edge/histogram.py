@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 class Histogram:
-    """Written by one thread, without a lock; read by any, which may find it one observation short.
+    """Written by one thread at a time; read by any, which may find it one observation short.
 
     Args:
         edges_s: upper edges of the classes, ascending, seconds; what is longer falls into one more class.

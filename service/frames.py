@@ -1,7 +1,7 @@
 """The frames of a line, from its source to its inspecting thread.
 
 Of a live source that is the newest one. Of a file every one: the thread `capture-LINE` decodes them ahead, unless a
-picture is taken because somebody asks for it.
+picture is taken because somebody asks for it. The model may be asked about those that wait, too (`edge/ahead.py`).
 """
 
 import logging

@@ -130,7 +130,7 @@ class LineMaker:
         # model.json has the hash of every other file: when it says the same, all is the same.
         if running is not None and running.bundle.manifest == bundle.manifest:
             return running
-        if len(settings.lines) == 1 and may_look_ahead(settings.lines[0], bundle):
+        if _looks_ahead(settings, bundle):
             lines = AT_ONCE
         return Engine(bundle, engine_settings(settings.engine), lines=lines, load=self._load)
 
@@ -153,7 +153,7 @@ class LineMaker:
             min_area=decide.min_area,
             stills=stills,
         )
-        alone = len(settings.lines) == 1 and engine.plan.device == "cpu" and engine.plan.streams > 1
+        ahead = _looks_ahead(settings, bundle) and engine.plan.device == "cpu" and engine.plan.streams > 1
         records = Path(settings.outbox.path).parent
         source = make_source(section.name, source_settings(section, records), self._clock)
         line = Line(
@@ -165,7 +165,7 @@ class LineMaker:
             clock=self._clock,
             trust=Trust(trust_settings(section), live=source.live, reference=_reference(section)),
             withhold=section.trust.while_blind == "withhold",
-            looks_ahead=Ahead(engine, roi, self._clock) if alone and may_look_ahead(section, bundle) else None,
+            looks_ahead=Ahead(engine, roi, self._clock) if ahead else None,
             trigger_timeout_s=decide.timeout_s if decide.per == "trigger" else None,
         )
         return Managed(section, engine, line, taken_ns)
@@ -190,6 +190,11 @@ class LineMaker:
                 self._publisher.emit(decision, topic, model)
 
         return emit
+
+
+def _looks_ahead(settings: Settings, bundle: Bundle) -> bool:
+    """Whether there is one line, and it may."""
+    return len(settings.lines) == 1 and may_look_ahead(settings.lines[0], bundle)
 
 
 def _written_ns(path: Path) -> int | None:

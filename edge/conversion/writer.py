@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.bundle import BackendName, sha256_of
+from edge.bundle import NAME, BackendName, sha256_of
 from edge.frame import Image
 from edge.preprocess import InputSpec
 
@@ -30,7 +30,7 @@ def name_of(asked: str | None, source: str) -> str:
         ValueError: no bundle may have that name.
     """
     name = asked if asked is not None else re.sub(r"[^a-z0-9.-]+", "-", source.lower()).strip("-.") or "model"
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+    if not re.fullmatch(NAME, name):
         raise ValueError(f"--name {name}: give small letters, digits, dots and dashes")
     return name
 
