@@ -149,7 +149,7 @@ def differences(
         for name, mine, theirs in zip(found, given, wanted, strict=True):
             difference = float(np.abs(mine - theirs.numpy()).max()) if mine.shape == tuple(theirs.shape) else np.inf
             # NaN is no small difference.
-            found[name] = max(found[name], difference if difference == difference else np.inf)  # noqa: PLR0124
+            found[name] = max(found[name], np.inf if np.isnan(difference) else difference)
     return found
 
 

@@ -89,7 +89,7 @@ def measure(forms: Forms, seconds: float) -> list[Row]:
     rates: list[list[float]] = [[] for _ in contenders]
     for _ in tqdm(range(ROUNDS), unit="round", disable=None):
         for one, latency, rate in zip(contenders, latencies, rates, strict=True):
-            latency.append(_latency_ms(lambda one=one: one.infer(pictures[:1]), seconds))  # type: ignore[misc]
+            latency.append(_latency_ms(lambda one=one: one.infer(pictures[:1]), seconds))  # type: ignore[misc]  # mypy infers no defaults of lambdas
             rate.append(one.rate(pictures[:1], seconds))
     return [
         Row(name, size, round(median(latency), 2), round(median(rate), 2), float(np.abs(mine - scores[0]).max()))

@@ -57,7 +57,7 @@ def locked(lock: str, python: str, machine: str) -> str:
     pip judges markers by the Python that runs it, so they are judged here.
     """
     # Of pip: the only parser of requirements that every environment has.
-    from pip._vendor.packaging.requirements import Requirement  # noqa: PLC0415
+    from pip._vendor.packaging.requirements import Requirement  # noqa: PLC0415  # see above
 
     target = {
         "implementation_name": "cpython",
@@ -138,7 +138,7 @@ def main() -> int:
         for wheel in sorted(args.wheels):
             lay(wheel, args.site, args.licences)
     except ValueError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(error, file=sys.stderr)  # noqa: T201  # a command
         return 1
     return 0
 

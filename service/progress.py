@@ -45,7 +45,7 @@ class _Bar:
             self._bar.update(self._task, completed=min(completed, total), total=total, description=what)
         elif now - self._told >= EVERY_S:
             self._told = now
-            print(f"{now - self._begin:.0f} s: {what}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{now - self._begin:.0f} s: {what}", file=sys.stderr, flush=True)  # noqa: T201  # that is what it is for
 
 
 class TimeBar(_Bar):

@@ -67,11 +67,11 @@ class Packet:
         rest = self.body[2 + len(self.topic.encode()) + (2 if self.head & 0x06 else 0) :]
         if self.level < 5:
             return rest
-        return rest[Properties(PacketTypes.PUBLISH).unpack(rest)[1] :]  # type: ignore[no-untyped-call]
+        return rest[Properties(PacketTypes.PUBLISH).unpack(rest)[1] :]  # type: ignore[no-untyped-call]  # untyped in paho
 
     @property
     def connect_properties(self) -> Any:
-        return Properties(PacketTypes.CONNECT).unpack(self.body[10:])[0]  # type: ignore[no-untyped-call]
+        return Properties(PacketTypes.CONNECT).unpack(self.body[10:])[0]  # type: ignore[no-untyped-call]  # untyped in paho
 
     @property
     def keepalive_s(self) -> int:

@@ -27,7 +27,7 @@ def small(image: Image) -> bytes:
 def decoded(data: bytes) -> Image | None:
     """(height, width, 3) uint8 BGR of a JPEG, None when it is none."""
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]  # OpenCV's stubs know no dtype
     except cv2.error:
         return None
 

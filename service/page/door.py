@@ -115,7 +115,7 @@ class Door:
 
     def ends(self, request: web.BaseRequest) -> None:
         """It is answered."""
-        if connection := self.connections.get(request.transport):  # type: ignore[arg-type]
+        if connection := self.connections.get(request.transport):  # type: ignore[arg-type]  # None is in no dict
             connection.asking_since_s, connection.has_begun = time.monotonic(), False
 
     def left(self) -> None:

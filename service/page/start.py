@@ -23,8 +23,8 @@ def shift_for(settings: Settings, clock: Clock) -> Shift | None:
 
 def start_page(section: HttpSection, node: Node) -> "Server":
     """Serve it. A web server takes memory and time to load: only when it is wanted, and after the lines have begun."""
-    from service.metrics.render import CONTENT_TYPE, Metrics  # noqa: PLC0415
-    from service.page.server import Server  # noqa: PLC0415
+    from service.metrics.render import CONTENT_TYPE, Metrics  # noqa: PLC0415  # see above
+    from service.page.server import Server  # noqa: PLC0415  # see above
 
     page = Server(section, node, metrics=(Metrics(node.view).render, CONTENT_TYPE))
     page.start()

@@ -122,7 +122,7 @@ def main() -> None:
         answer = {"failure": {"kind": "crashed", "why": "it needs more memory than is free"}}
     except EdgeError as error:
         answer = {"failure": {"kind": "refused", "why": str(error)}}
-    print(json.dumps(answer), flush=True)  # noqa: T201
+    print(json.dumps(answer), flush=True)  # noqa: T201  # the answer to who started it
     os._exit(0)  # nothing of what a runtime does on its way out is of interest
 
 

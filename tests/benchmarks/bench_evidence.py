@@ -15,21 +15,21 @@ from statistics import median
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-import cv2  # noqa: E402
-from harness import ROOT, in_turn, show_figures  # noqa: E402
-from pictures import settings  # noqa: E402
+import cv2  # noqa: E402  # needs the path
+from harness import ROOT, in_turn, show_figures  # noqa: E402  # needs the path
+from pictures import settings  # noqa: E402  # needs the path
 
-from edge.backends import EngineSettings  # noqa: E402
-from edge.bundle import load_bundle  # noqa: E402
-from edge.clock import SystemClock  # noqa: E402
-from edge.deciders import make_decider  # noqa: E402
-from edge.decision import DecideSettings, Decision  # noqa: E402
-from edge.engine import Engine  # noqa: E402
-from edge.frame import Frame, Image  # noqa: E402
-from edge.pipeline import Pipeline  # noqa: E402
-from edge.stills import About, Stills  # noqa: E402
-from service.evidence.store import EvidenceStore  # noqa: E402
-from service.messages import ModelInfo, decision_message  # noqa: E402
+from edge.backends import EngineSettings  # noqa: E402  # needs the path
+from edge.bundle import load_bundle  # noqa: E402  # needs the path
+from edge.clock import SystemClock  # noqa: E402  # needs the path
+from edge.deciders import make_decider  # noqa: E402  # needs the path
+from edge.decision import DecideSettings, Decision  # noqa: E402  # needs the path
+from edge.engine import Engine  # noqa: E402  # needs the path
+from edge.frame import Frame, Image  # noqa: E402  # needs the path
+from edge.pipeline import Pipeline  # noqa: E402  # needs the path
+from edge.stills import About, Stills  # noqa: E402  # needs the path
+from service.evidence.store import EvidenceStore  # noqa: E402  # needs the path
+from service.messages import ModelInfo, decision_message  # noqa: E402  # needs the path
 
 FRAMES = 100
 ROUNDS = 7

@@ -26,12 +26,12 @@ TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT)]
 
-from conftest import Mosquitto, a_free_port  # noqa: E402
-from harness import show_figures  # noqa: E402
+from conftest import Mosquitto, a_free_port  # noqa: E402  # needs the path
+from harness import show_figures  # noqa: E402  # needs the path
 
-from edge.backends import EngineSettings  # noqa: E402
-from edge.bundle import load_bundle  # noqa: E402
-from edge.engine import Engine  # noqa: E402
+from edge.backends import EngineSettings  # noqa: E402  # needs the path
+from edge.bundle import load_bundle  # noqa: E402  # needs the path
+from edge.engine import Engine  # noqa: E402  # needs the path
 
 Figures = dict[str, Any]
 FPS = 5

@@ -72,7 +72,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
         lines = [pipeline_step(engine) for _ in range(LINES)]
         bare = [engine.slot().infer for _ in range(engine.plan.streams)]
         found = in_turn(
-            {"lines": lambda: together(lines, args.seconds), "bare": lambda: together(bare, args.seconds)},  # noqa: B023
+            {"lines": lambda: together(lines, args.seconds), "bare": lambda: together(bare, args.seconds)},  # noqa: B023  # called in this turn of the loop
             args.rounds,
         )
         fps = {name: float(np.median(values)) for name, values in found.items()}

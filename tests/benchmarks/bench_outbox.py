@@ -23,10 +23,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from conftest import Mosquitto, a_free_port  # noqa: E402
-from delivery import MODEL, TOPIC, decision, deliver  # noqa: E402
-from harness import show_figures  # noqa: E402
-from slow_disk import slow_fsync  # noqa: E402
+from conftest import Mosquitto, a_free_port  # noqa: E402  # needs the path
+from delivery import MODEL, TOPIC, decision, deliver  # noqa: E402  # needs the path
+from harness import show_figures  # noqa: E402  # needs the path
+from slow_disk import slow_fsync  # noqa: E402  # needs the path
 
 QUEUE = 1000
 SPEND_RUNS, SPEND_COUNT, SPEND_PACE = 5, 1500, 300.0

@@ -30,10 +30,10 @@ TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT)]
 
-from conftest import Mosquitto, a_free_port  # noqa: E402
-from harness import show_figures  # noqa: E402
-from page_rig import Page, page  # noqa: E402
-from rig import Subscriber  # noqa: E402
+from conftest import Mosquitto, a_free_port  # noqa: E402  # needs the path
+from harness import show_figures  # noqa: E402  # needs the path
+from page_rig import Page, page  # noqa: E402  # needs the path
+from rig import Subscriber  # noqa: E402  # needs the path
 
 VIEWER = """
 import http.client, sys, threading, time

@@ -16,14 +16,14 @@ import numpy as np
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from belt import FRAME_NS, Belt, passing, picture  # noqa: E402
-from harness import show_figures  # noqa: E402
+from belt import FRAME_NS, Belt, passing, picture  # noqa: E402  # needs the path
+from harness import show_figures  # noqa: E402  # needs the path
 
-from edge.backends import EngineSettings  # noqa: E402
-from edge.bundle import load_bundle  # noqa: E402
-from edge.deciders import make_decider  # noqa: E402
-from edge.decision import DecideSettings  # noqa: E402
-from edge.engine import Engine  # noqa: E402
+from edge.backends import EngineSettings  # noqa: E402  # needs the path
+from edge.bundle import load_bundle  # noqa: E402  # needs the path
+from edge.deciders import make_decider  # noqa: E402  # needs the path
+from edge.decision import DecideSettings  # noqa: E402  # needs the path
+from edge.engine import Engine  # noqa: E402  # needs the path
 
 SIZES = ((320, 240), (640, 480), (1280, 720))
 

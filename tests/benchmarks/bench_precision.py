@@ -62,7 +62,7 @@ def measure(args: argparse.Namespace) -> list[Table]:
         if name in PUBLISHED:
             runs["torch"] = torch_run(name, model)
         fps = in_turn(
-            {key: lambda run=run: engine_turn(run, args.seconds, {}).fps for key, run in runs.items()},  # type: ignore[misc]
+            {key: lambda run=run: engine_turn(run, args.seconds, {}).fps for key, run in runs.items()},  # type: ignore[misc]  # mypy infers no defaults of lambdas
             args.rounds,
         )
         for backend in BACKENDS:

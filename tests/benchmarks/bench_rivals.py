@@ -122,21 +122,21 @@ def engines(args: argparse.Namespace, model: Bundle) -> Table:
         runs[f"ONNX Runtime, plain loop|{precision}"] = plain_loop(model.file(precision, "onnxruntime"))
     runs["PyTorch eager|fp32"] = torch_run(args.model, model)
     turns: dict[str, Callable[[], float]] = {
-        name: lambda run=run: engine_turn(run, args.seconds, {}).fps  # type: ignore[misc]
+        name: lambda run=run: engine_turn(run, args.seconds, {}).fps  # type: ignore[misc]  # mypy infers no defaults of lambdas
         for name, run in runs.items()
     }
     cores = len(os.sched_getaffinity(0))
     for backend in BACKENDS:
         engine = Engine(model, asked(backend, "int8"), lines=cores)
         slots = [engine.slot().infer for _ in range(cores)]
-        turns[f"edgecls, {backend}, {cores} lines|int8"] = lambda slots=slots: together(slots, args.seconds)  # type: ignore[misc]
+        turns[f"edgecls, {backend}, {cores} lines|int8"] = lambda slots=slots: together(slots, args.seconds)  # type: ignore[misc]  # mypy infers no defaults of lambdas
     found = in_turn(turns, args.rounds)
     best = max((found[f"edgecls, {backend}|int8"] for backend in BACKENDS), key=np.median)
     for name, fps in found.items():
         table.add(*name.split("|"), float(np.median(fps)), ratio(best, fps))
     for precision in ("int8", "fp32"):
         for hint in ("latency", "throughput"):
-            told = benchmark_app(model.file(precision, "openvino"), args.seconds * args.rounds, hint)  # type: ignore[arg-type]
+            told = benchmark_app(model.file(precision, "openvino"), args.seconds * args.rounds, hint)  # type: ignore[arg-type]  # a Literal, out of a loop
             if told:
                 table.add(f"benchmark_app -hint {hint}", precision, told, float(np.median(best)) / told)
     table.notes.append("`benchmark_app -hint throughput` keeps several frames in flight, as several lines do.")
@@ -157,7 +157,7 @@ def whole_way(args: argparse.Namespace, model: Bundle, folder: Path) -> Table:
             file = model.file(precision, "onnxruntime")
             steps[f"the tutorial's loop|{precision}"] = tutorial_step(file, model, jpeg, client)
         found = in_turn(
-            {name: lambda step=step: engine_turn(step, args.seconds, {}).fps for name, step in steps.items()},  # type: ignore[misc]
+            {name: lambda step=step: engine_turn(step, args.seconds, {}).fps for name, step in steps.items()},  # type: ignore[misc]  # mypy infers no defaults of lambdas
             args.rounds,
         )
     best = max((found[f"edgecls, {backend}|int8"] for backend in BACKENDS), key=np.median)

@@ -21,9 +21,9 @@ TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT)]
 
-from booted import Machine, booted  # noqa: E402
-from debs import built  # noqa: E402
-from harness import show_figures  # noqa: E402
+from booted import Machine, booted  # noqa: E402  # needs the path
+from debs import built  # noqa: E402  # needs the path
+from harness import show_figures  # noqa: E402  # needs the path
 
 CONFIGURATION = """\
 model: /usr/share/edgecls/models/surface-demo

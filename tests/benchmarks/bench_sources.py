@@ -122,8 +122,8 @@ def costs(args: argparse.Namespace, folder: Path) -> Table:
     for name, settings in kinds.items():
         child = Child()
         turns: dict[str, Callable[[], float]] = {
-            "in": lambda settings=settings: in_process(settings, frames),  # type: ignore[misc]
-            "through": lambda settings=settings, child=child: child(settings, frames),  # type: ignore[misc]
+            "in": lambda settings=settings: in_process(settings, frames),  # type: ignore[misc]  # mypy infers no defaults of lambdas
+            "through": lambda settings=settings, child=child: child(settings, frames),  # type: ignore[misc]  # mypy infers no defaults of lambdas
         }
         found = in_turn(turns, args.rounds)
         ones, others = (1000 * float(np.median(found[key])) for key in ("in", "through"))

@@ -29,8 +29,8 @@ TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT)]
 
-from conftest import Mosquitto, a_free_port  # noqa: E402
-from harness import show_figures  # noqa: E402
+from conftest import Mosquitto, a_free_port  # noqa: E402  # needs the path
+from harness import show_figures  # noqa: E402  # needs the path
 
 Figures = dict[str, float]
 FRAMES = 50

@@ -14,12 +14,12 @@ import numpy as np
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from harness import show_figures  # noqa: E402
-from scenes import Scene, drawings  # noqa: E402
+from harness import show_figures  # noqa: E402  # needs the path
+from scenes import Scene, drawings  # noqa: E402  # needs the path
 
 import edge.preprocess  # noqa: E402, F401  # as in the daemon: OpenCV has one thread
-from edge.structure import Structure  # noqa: E402
-from edge.trust import Trust, TrustSettings  # noqa: E402
+from edge.structure import Structure  # noqa: E402  # needs the path
+from edge.trust import Trust, TrustSettings  # noqa: E402  # needs the path
 
 FPS = 30
 SIZES = ((640, 480), (1280, 720), (1920, 1080))

@@ -18,10 +18,10 @@ from pydantic import TypeAdapter
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from edge.backends import Plan  # noqa: E402
-from edge.backends.plan import Hint  # noqa: E402
-from edge.tuning import Measured  # noqa: E402
-from service.tuning.race import DISTURBED, GOALS, summary, undisturbed  # noqa: E402
+from edge.backends import Plan  # noqa: E402  # needs the path
+from edge.backends.plan import Hint  # noqa: E402  # needs the path
+from edge.tuning import Measured  # noqa: E402  # needs the path
+from service.tuning.race import DISTURBED, GOALS, summary, undisturbed  # noqa: E402  # needs the path
 
 MARGIN = 0.02
 

@@ -102,8 +102,8 @@ def measure(args: argparse.Namespace) -> list[Table]:
             for model, loaded in models.items():
                 run = Engine(loaded, asked(args.backend, "int8")).slot().infer
                 config = _config(folder / model, port, loaded.path, clip, args.backend)
-                turns[f"{model} engine"] = lambda run=run: _cpu_seconds(run, args.seconds)  # type: ignore[misc]
-                turns[f"{model} daemon"] = lambda config=config: daemon_turn(config, port, 4 * args.seconds)  # type: ignore[misc]
+                turns[f"{model} engine"] = lambda run=run: _cpu_seconds(run, args.seconds)  # type: ignore[misc]  # mypy infers no defaults of lambdas
+                turns[f"{model} daemon"] = lambda config=config: daemon_turn(config, port, 4 * args.seconds)  # type: ignore[misc]  # mypy infers no defaults of lambdas
             found = in_turn(turns, args.rounds)
     for model in MODELS:
         daemon = found[f"{model} daemon"]

@@ -16,10 +16,10 @@ import numpy as np
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from scenes import Scene, photographs  # noqa: E402
+from scenes import Scene, photographs  # noqa: E402  # needs the path
 
-from edge.structure import Figures, Structure  # noqa: E402
-from edge.trust import BRIGHTEST, WHITE, Cause  # noqa: E402
+from edge.structure import Figures, Structure  # noqa: E402  # needs the path
+from edge.trust import BRIGHTEST, WHITE, Cause  # noqa: E402  # needs the path
 
 WRONG: tuple[Cause | None, ...] = (None, "focus", "moved", "covered")
 

@@ -22,15 +22,15 @@ TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT)]
 
-from conftest import Mosquitto, a_free_port  # noqa: E402
-from delivery import deliver  # noqa: E402
+from conftest import Mosquitto, a_free_port  # noqa: E402  # needs the path
+from delivery import deliver  # noqa: E402  # needs the path
 
-from edge.backends import EngineSettings  # noqa: E402
-from edge.bundle import Bundle, load_bundle  # noqa: E402
-from service.bench import frames  # noqa: E402
-from service.bench.measure import SETTLE_S  # noqa: E402
-from service.bench.report import now, this_machine  # noqa: E402
-from service.publisher import Publisher  # noqa: E402
+from edge.backends import EngineSettings  # noqa: E402  # needs the path
+from edge.bundle import Bundle, load_bundle  # noqa: E402  # needs the path
+from service.bench import frames  # noqa: E402  # needs the path
+from service.bench.measure import SETTLE_S  # noqa: E402  # needs the path
+from service.bench.report import now, this_machine  # noqa: E402  # needs the path
+from service.publisher import Publisher  # noqa: E402  # needs the path
 
 SHIPPED = ("surface-demo", "magnetic-tile")
 PUBLISHED = ("resnet18", "resnet50", "mobilenetv3-small")
@@ -128,7 +128,7 @@ def bundle(models: Path, name: str) -> Bundle:
 
 def asked(backend: str, precision: str, **more: Any) -> EngineSettings:
     """Settings of an engine on the CPU, every core of it for one inference."""
-    return EngineSettings(backend=backend, device="cpu", precision=precision, **more)  # type: ignore[arg-type]
+    return EngineSettings(backend=backend, device="cpu", precision=precision, **more)  # type: ignore[arg-type]  # Literals, from the command line
 
 
 def in_turn(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

@@ -64,10 +64,10 @@ def copy_at(place: str) -> None:
                 frame.image.copy()
             return frame
 
-        VideoSource.read = read_and_copy  # type: ignore[method-assign]
+        VideoSource.read = read_and_copy  # type: ignore[method-assign]  # put in its place
     elif place == "roi":
         view = Roi.view
-        Roi.view = lambda self, image: view(self, image).copy()  # type: ignore[method-assign]
+        Roi.view = lambda self, image: view(self, image).copy()  # type: ignore[method-assign]  # put in its place
     elif place == "preprocess":
         call = Preprocessor.__call__
 
@@ -75,7 +75,7 @@ def copy_at(place: str) -> None:
             call(self, image)
             self.area.copy()
 
-        Preprocessor.__call__ = call_and_copy  # type: ignore[method-assign]
+        Preprocessor.__call__ = call_and_copy  # type: ignore[method-assign]  # put in its place
     else:
         assert place == "nothing"
 
@@ -85,12 +85,12 @@ def main() -> None:
     copy_at(place if place not in ("look", "stills") else "nothing")
     bundle = load_bundle(Path(bundle_path))
     stills = Stills(About(), lambda: place == "stills")
-    decider = make_decider(DecideSettings(per=per), bundle.manifest.pass_label, None, stills)  # type: ignore[arg-type]
+    decider = make_decider(DecideSettings(per=per), bundle.manifest.pass_label, None, stills)  # type: ignore[arg-type]  # a Literal, from the command line
     if place == "look":
         look = decider.look
-        decider.look = lambda region, captured_at_ns: look(region.copy(), captured_at_ns)  # type: ignore[method-assign]
+        decider.look = lambda region, captured_at_ns: look(region.copy(), captured_at_ns)  # type: ignore[method-assign]  # put in its place
     pipeline = Counting(
-        slot=Engine(bundle, EngineSettings(backend=engine, threads=2)).slot(),  # type: ignore[arg-type]
+        slot=Engine(bundle, EngineSettings(backend=engine, threads=2)).slot(),  # type: ignore[arg-type]  # a Literal, from the command line
         decider=decider,
         clock=SystemClock(),
         roi=Roi(0, 0, 1280, int(height)),

@@ -266,7 +266,7 @@ def test_pixel_formats(watch: Watch, tmp_path: Path, pixel_format: str) -> None:
     }[pixel_format]
     (tmp_path / "frame").write_bytes(np.ascontiguousarray(raw).tobytes())
     command = f"sh -c 'while cat {tmp_path}/frame; do sleep 0.02; done'"
-    watched = watch(CommandSettings(command, 64, 32, pixel_format))  # type: ignore[arg-type]
+    watched = watch(CommandSettings(command, 64, 32, pixel_format))  # type: ignore[arg-type]  # a Literal, from a parameter
     watched.read_frames(1)
     frame = watched.next_frame()
     expected = picture if pixel_format != "gray8" else raw[..., None].repeat(3, axis=2)

@@ -62,7 +62,7 @@ def test_the_newest_is_given_and_stays_until_the_next_is_wanted() -> None:
     for seq in range(4):
         capture(slots, seq)
     assert slots.give(0)
-    assert told.messages[-1] == Captured(3, told.messages[-1].slot, 1003, 3)  # type: ignore[union-attr]
+    assert told.messages[-1] == Captured(3, told.messages[-1].slot, 1003, 3)  # type: ignore[union-attr]  # it is a Captured
     held = told.newest()
     for seq in range(4, 40):
         capture(slots, seq)
@@ -95,7 +95,7 @@ def test_a_frame_from_before_the_loss_is_not_given() -> None:
     assert not slots.give(0)
     capture(slots, 2)
     assert slots.give(0)
-    assert told.messages[-1].dropped == 1  # type: ignore[union-attr]
+    assert told.messages[-1].dropped == 1  # type: ignore[union-attr]  # it is a Captured
 
 
 def test_the_memory_can_neither_shrink_nor_be_written_by_the_daemon() -> None:
@@ -195,5 +195,5 @@ def test_a_process_that_makes_no_sense_is_replaced(
         told.append(str(caught.value))
     source.close()
     assert why in "".join(told)
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208  # names alone
     assert made[0].ended

@@ -138,7 +138,7 @@ def test_parts_on_a_belt(says: str) -> None:
         shown.append(image)
         return show(image, times)
 
-    belt.show = show_and_note  # type: ignore[method-assign]
+    belt.show = show_and_note  # type: ignore[method-assign]  # put in its place
     rulings = belt.run(passing()) + belt.run(passing()) + belt.run(passing())
     assert len(rulings) == 3
     for ruling in rulings:

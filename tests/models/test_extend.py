@@ -83,7 +83,7 @@ def test_the_scores_are_those_of_the_original(
     channels = 1 if colour == "GRAY" else 3
     mean, std = (MEANS[:channels], STDS[:channels]) if dtype == "float32" else ((0.0,), (1.0,))
     model = classifier(channels, layout, dtype, conv=conv)
-    original = Original(colour, layout, SIZE, SIZE, dtype, mean, std)  # type: ignore[arg-type]
+    original = Original(colour, layout, SIZE, SIZE, dtype, mean, std)  # type: ignore[arg-type]  # Literals, from parameters
     extended = extend(model, original)
     printed_difference.append(check(model, extended, original))
     assert printed_difference[0] <= 1e-5

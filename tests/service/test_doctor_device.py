@@ -163,7 +163,7 @@ def test_room_for_pictures_where_they_lie(tmp_path: Path, small_disk: Path) -> N
         return [f for f in disks.disks(open_case(System(), config, try_sources=True)) if "tuning" not in f.subject]
 
     beside = on_disks(max_mib=1000)[0]
-    assert beside.facts["needed_mib"] == on_disks(max_mib=0)[0].facts["needed_mib"] + 1000  # type: ignore[operator]
+    assert beside.facts["needed_mib"] == on_disks(max_mib=0)[0].facts["needed_mib"] + 1000  # type: ignore[operator]  # it is a number
     (pictures,) = [f for f in on_disks(path=str(small_disk / "pictures")) if f.subject.endswith("pictures")]
     assert (pictures.level, pictures.remedy) == ("warning", "free some space, or set evidence.max_mib to 4")
     (fits,) = [f for f in on_disks(path=str(small_disk / "pictures"), max_mib=4) if f.subject.endswith("pictures")]

@@ -29,7 +29,7 @@ def made(rejects: Rejects, data: bytes, **more: object) -> tuple[Item, bytes]:
         size_bytes=len(data),
         saved=Saved(10, 1),
     )
-    return dataclasses.replace(item, **more), data  # type: ignore[arg-type]
+    return dataclasses.replace(item, **more), data  # type: ignore[arg-type]  # handed on as it came
 
 
 def opened(path: Path, mib: int = 4) -> Ring:

@@ -111,7 +111,7 @@ def test_a_message_and_its_number_are_stored_together_or_not_at_all(tmp_path: Pa
     """It fails half-way: the column takes no NULL."""
     outbox = opened(tmp_path)
     store(outbox, [new(1)])
-    unstorable = replace(new(3), payload=None, topic=None)  # type: ignore[arg-type]
+    unstorable = replace(new(3), payload=None, topic=None)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises((OutboxWriteError, TypeError)):
         outbox.update([new(2), unstorable], [1], {"line1": 3})
     db = outbox._db

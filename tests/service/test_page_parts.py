@@ -66,7 +66,7 @@ def test_decisions_are_counted_by_shift_and_kept(tmp_path: Path) -> None:
         ("review", "ok"),
         ("pass", "ok"),
     ):
-        shift.count(decision(now_s, verdict, label))  # type: ignore[arg-type]
+        shift.count(decision(now_s, verdict, label))  # type: ignore[arg-type]  # a Literal, from a parameter
     this, before = shift.of("line1", now_s)
     assert this.verdicts == {"reject": 3, "review": 1, "pass": 1}
     assert this.defects.most_common() == [("划痕", 2), ("Kratzer", 1)]

@@ -74,7 +74,7 @@ def test_the_correlation_survives_in_the_outbox(
 
     def publish(connection: MqttConnection, topic: str, payload: bytes, **more: object) -> int | None:
         handed_over.append(more.get("correlation"))
-        return send(connection, topic, payload, **more)  # type: ignore[arg-type]
+        return send(connection, topic, payload, **more)  # type: ignore[arg-type]  # handed on as it came
 
     monkeypatch.setattr(MqttConnection, "publish", publish)
     broker.start()

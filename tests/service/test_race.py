@@ -67,7 +67,7 @@ def test_a_plan_that_was_slow_by_bad_luck_is_not_dropped_for_it() -> None:
         sample = measure(plan, _seconds)
         return Sample(4.0, 250) if plan.threads == 1 and bench.measured[1] == 2 else sample
 
-    bench.measure = unlucky  # type: ignore[method-assign]
+    bench.measure = unlucky  # type: ignore[method-assign]  # put in its place
     won = best(bench.run(8).measured(), "latency")
     assert won is not None
     assert won.plan.threads == 1
@@ -136,7 +136,7 @@ def test_the_stick_is_a_candidate_where_its_openvino_is_configured(bundle: Bundl
 
 def test_int8_that_loses_is_told_for_each_backend_and_overall() -> None:
     def one(backend: BackendName, precision: str, p50_ms: float) -> Plan:
-        plans.append((Plan(backend, "cpu", precision), p50_ms))  # type: ignore[arg-type]
+        plans.append((Plan(backend, "cpu", precision), p50_ms))  # type: ignore[arg-type]  # Literals, from parameters
         return plans[-1][0]
 
     plans: list[tuple[Plan, float]] = []
