@@ -55,6 +55,7 @@ def test_pictures_that_are_seen_two_at_a_time_are_decided_alike_and_in_order(
         status, log = finish(start(write_config(folder, mosquitto.port, [line], engine=engine)))
         assert status == 0, log
         assert (", 2 streams" in log) is ahead
+        subscriber.wait_for("edgecls/cell-7/status", 2)  # `offline` is the last message
         told.append([(m["frame"]["seq"], m["verdict"], m["label"]) for m in subscriber.on("factory/line1/defects")])
         subscriber.messages.clear()
     assert told[0] == told[1]
