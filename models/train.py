@@ -136,7 +136,7 @@ def train(
         matrix = confusion(test_y, predict(network, average, test_x), len(labels))
         return {"balanced_accuracy": balanced_accuracy(matrix)}
 
-    def losses(one: nn.Module, samples: list[Sample]) -> Losses:
+    def losses(one: nn.Module, samples: list[Sample], _done: float) -> Losses:
         return classifier_losses(network, one, samples, recipe.label_smoothing)
 
     module, history = fit(network, module, training, recipe, losses, measure)

@@ -22,6 +22,13 @@ from models.training import Losses, Recipe, Row, batch_of, fit, mixed_precision,
 from models.zoo import Network
 
 NETWORK = "unet-segmenter"
+RARE = 0.7
+"""Pixels of a label that covers a share s of its pictures count 1 / s**RARE times as much as good ones."""
+EXACT = 0.4
+"""At the end of a training the weights of the labels are those at its beginning to this power: first a network has to
+find what is rare, then to draw no more of it than there is."""
+SMALLEST = 1e-4
+"""The smallest share that is taken for true: a pixel of a still smaller defect counts no more."""
 RECIPE = Recipe(epochs=60, samples=320, batch=8, learning_rate=3e-3, pass_share=0.3)
 
 
@@ -77,42 +84,55 @@ def train(
     torch.manual_seed(recipe.seed)
     pictures = tensor_of(held_out, network.spec)
     truths = [truth_mask(picture, network.spec, network.labels) for picture in held_out]
+    weights = label_weights(network, training)
     return fit(
         network,
         network.make(),
         training,
         recipe,
-        lambda module, samples: segmenter_losses(network, module, samples),
+        lambda module, samples, done: segmenter_losses(network, module, samples, weights ** (1 - done * (1 - EXACT))),
         lambda average: {"mean_iou": count_pixels(network, average, pictures, truths).mean_iou},
     )
 
 
-def segmenter_losses(network: Network, module: nn.Module, samples: list[Sample]) -> Losses:
-    """Cross-entropy of the pixels, and how badly the drawn defects overlap with the real ones (Dice).
+def label_weights(network: Network, training: list[Picture]) -> Tensor:
+    """(labels,) float32: how much a pixel of each label counts, 1 for good ones.
 
-    Good pixels and the defect of a picture are averaged apart: a small hole counts as much as a large patch.
+    A hole covers a thousandth of its picture: with equal pixels a network learns that nothing is ever wrong.
+    """
+    shares: dict[int, list[float]] = {}
+    for picture in training:
+        if picture.mask is not None and picture.label != network.labels[0]:
+            number = network.labels.index(picture.label)
+            shares.setdefault(number, []).append(float((truth_mask(picture, network.spec, network.labels) > 0).mean()))
+    weights = torch.ones(len(network.labels))
+    for number, seen in shares.items():
+        weights[number] = max(float(np.mean(seen)), SMALLEST) ** -RARE
+    return weights
+
+
+def segmenter_losses(network: Network, module: nn.Module, samples: list[Sample], weights: Tensor) -> Losses:
+    """Cross-entropy of the pixels, and how badly what is drawn overlaps with what is there (Dice), label by label.
+
+    The overlap is that of all samples together: what is drawn onto good pictures counts against it.
+
+    Args:
+        network: what the module is.
+        module: in training mode.
+        samples: those without a mask, though they show a defect, are left out.
+        weights: (labels,), see `label_weights`.
     """
     samples = [sample for sample in samples if sample.has_target] or samples
     truth = torch.from_numpy(np.stack([s.classes for s in samples])).long()
     with mixed_precision():
         logits = module(batch_of(network, samples))
     logits = logits.float()
-    per_pixel = F.cross_entropy(logits, truth, reduction="none")
-    good = (truth == 0).float()
-    bad = 1 - good
-    shows_defect = bad.amax((1, 2)) > 0
-    good_loss = (per_pixel * good).sum() / good.sum()
-    if not bool(shows_defect.any()):
-        return {"good_loss": good_loss, "defect_loss": good_loss * 0, "dice_loss": good_loss * 0}
-    per_defect = (per_pixel * bad).sum((1, 2)) / bad.sum((1, 2)).clamp(min=1)
-    number = truth.amax((1, 2))  # a picture shows one kind of defect
-    drawn = logits.softmax(1).gather(1, number[:, None, None, None].expand(-1, 1, *truth.shape[1:]))[:, 0]
-    overlap = (2 * (drawn * bad).sum((1, 2)) + 5) / (drawn.sum((1, 2)) + bad.sum((1, 2)) + 5)
-    return {
-        "good_loss": good_loss,
-        "defect_loss": 0.3 * per_defect[shows_defect].mean(),
-        "dice_loss": (1 - overlap)[shows_defect].mean(),
-    }
+    pixel_loss = (F.cross_entropy(logits, truth, reduction="none") * weights[truth]).mean()
+    drawn = logits.softmax(1)[:, 1:]
+    real = F.one_hot(truth, len(network.labels)).permute(0, 3, 1, 2)[:, 1:].float()
+    there = real.sum((0, 2, 3))
+    missed = (1 - 2 * (drawn * real).sum((0, 2, 3)) / (drawn.sum((0, 2, 3)) + there + 1))[there > 0]
+    return {"pixel_loss": pixel_loss, "dice_loss": missed.mean() if len(missed) else pixel_loss * 0}
 
 
 def count_pixels(network: Network, module: nn.Module, pictures: Tensor, truths: list[Image]) -> PixelCounts:

@@ -55,7 +55,7 @@ def fit(  # noqa: PLR0917  # as `train` and pruning say it: what, on what, how
     module: nn.Module,
     training: list[Picture],
     recipe: Recipe,
-    losses: Callable[[nn.Module, list[Sample]], Losses],
+    losses: Callable[[nn.Module, list[Sample], float], Losses],
     measure: Callable[[nn.Module], Row],
 ) -> tuple[nn.Module, list[Row]]:
     """Train a module; what is kept is the running average of its weights at the end, in evaluation mode.
@@ -65,7 +65,8 @@ def fit(  # noqa: PLR0917  # as `train` and pruning say it: what, on what, how
         module: with its first weights; used up.
         training: pictures to draw samples from.
         recipe: how.
-        losses: what a batch of samples costs, by name; their sum is made small.
+        losses: what a batch of samples costs, by name, when so much of the training is done, 0 to 1; their sum is made
+            small.
         measure: figures of the average, every fifth epoch and after the last; they have no influence on the training.
 
     Returns:
@@ -83,9 +84,10 @@ def fit(  # noqa: PLR0917  # as `train` and pruning say it: what, on what, how
     module = module.to(memory_format=torch.channels_last)
     average = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
     steps = max(1, recipe.samples // recipe.batch)
+    total = steps * recipe.epochs
     optimiser = _optimiser(module, recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, max(2, steps * recipe.epochs), pct_start=0.15, final_div_factor=50
+        optimiser, recipe.learning_rate, max(2, total), pct_start=0.15, final_div_factor=50
     )
     history: list[Row] = []
     done = 0
@@ -94,7 +96,7 @@ def fit(  # noqa: PLR0917  # as `train` and pruning say it: what, on what, how
         module.train()
         sums: dict[str, float] = {}
         for _ in range(steps):
-            parts = losses(module, [sampler.draw() for _ in range(recipe.batch)])
+            parts = losses(module, [sampler.draw() for _ in range(recipe.batch)], done / total)
             torch.stack(list(parts.values())).sum().backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 2.0)
             optimiser.step()

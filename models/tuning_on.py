@@ -8,7 +8,7 @@ from models.augment import Sample
 from models.dataset import Picture, truth_mask, truth_of
 from models.metrics import balanced_accuracy, confusion
 from models.train import classifier_losses, predict
-from models.train_segmenter import count_pixels, segmenter_losses
+from models.train_segmenter import EXACT, count_pixels, label_weights, segmenter_losses
 from models.training import Losses, Recipe, Row, fit, tensor_of
 from models.zoo import Network
 
@@ -32,10 +32,11 @@ def tune_on(
     segments = network.kind.task == "segmentation"
     masks = [truth_mask(picture, network.spec, network.labels) for picture in held_out] if segments else []
     truth = truth_of(held_out, network.labels)
+    weights = label_weights(network, training) if segments else None
 
-    def losses(one: nn.Module, samples: list[Sample]) -> Losses:
-        if segments:
-            return segmenter_losses(network, one, samples)
+    def losses(one: nn.Module, samples: list[Sample], _done: float) -> Losses:
+        if weights is not None:
+            return segmenter_losses(network, one, samples, weights**EXACT)
         return classifier_losses(network, one, samples, recipe.label_smoothing)
 
     def measure(one: nn.Module) -> Row:

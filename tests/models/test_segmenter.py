@@ -11,8 +11,11 @@ import torch
 from edge.bundle import load_bundle
 from edge.preprocess import InputSpec
 from models.__main__ import main
-from models.dataset import Picture, truth_mask
+from models.augment import Sample
+from models.dataset import Picture, read_dataset, truth_mask
 from models.mask_metrics import PixelCounts
+from models.train_segmenter import label_weights, segmenter_losses
+from models.zoo import describe
 from models.zoo.unet import Segmenter, UNet, UNetClassifier
 
 
@@ -76,6 +79,39 @@ def test_a_defect_without_masks_is_named(tmp_path: Path, capsys: pytest.CaptureF
         mask.unlink()
     assert main(["train-segmenter", "--data", str(data), "--out", str(tmp_path / "run")]) == 1
     assert "has no masks of hole: draw some, or remove these pictures" in capsys.readouterr().err
+
+
+def test_a_pixel_counts_more_the_rarer_its_label_is(tmp_path: Path) -> None:
+    data = read_dataset(write_pictures(tmp_path))
+    weights = label_weights(describe("unet-segmenter", data.labels, (64, 64), "GRAY"), list(data.pictures))
+    share = 16 * 16 / (40 * 48)
+    assert weights.tolist() == pytest.approx([1, share**-0.7], rel=0.02)
+
+
+class Drawn(torch.nn.Module):  # type: ignore[misc]  # torch is unchecked
+    """Draws what it was told, whatever it sees."""
+
+    def __init__(self, holes: list[int]) -> None:
+        super().__init__()
+        bottom = (torch.arange(64) >= 64 - torch.tensor(holes)[:, None]).float()
+        self.holes = bottom[:, None, :, None].expand(-1, 1, -1, 64)
+
+    def forward(self, _x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([1 - self.holes, self.holes], 1) * 20 - 10
+
+
+def test_what_is_drawn_onto_a_good_picture_costs_as_much_as_beside_a_defect() -> None:
+    network = describe("unet-segmenter", ("ok", "hole"), (64, 64), "GRAY")
+    half = np.repeat(np.arange(64)[:, None] >= 32, 64, 1).astype(np.uint8)
+    image, cells = np.zeros((64, 64, 1), np.float32), np.zeros((1, 16, 16), np.float32)
+    samples = [Sample(image, cells, half, 1, True), Sample(image, cells, half * 0, 0, True)]
+    costs = [segmenter_losses(network, Drawn(drawn), samples, torch.tensor([1.0, 4.0])) for drawn in (
+        [32, 0], [48, 0], [32, 16], [16, 0]
+    )]  # fmt: skip
+    overlap = [cost["dice_loss"].item() for cost in costs]
+    assert overlap == pytest.approx([0, 0.2, 0.2, 1 / 3], abs=0.01)
+    per_pixel = [cost["pixel_loss"].item() for cost in costs]
+    assert per_pixel == pytest.approx([0, 20 / 8, 20 / 8, 4 * 20 / 8], abs=0.01), "a missed pixel counts 4 times"
 
 
 def test_only_the_shallow_skips_are_kept() -> None:
