@@ -18,7 +18,7 @@ from edge.preprocess import Colour
 from models.__main__ import main
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.export import export_onnx
-from models.onnx_export import Shapes, write_onnx
+from models.onnx_export import Shapes, differences, write_onnx
 from models.random_weights import randomise, rendered
 from models.zoo import NETWORKS, Network, describe
 from models.zoo.deployed import answers
@@ -186,6 +186,30 @@ def test_a_file_that_answers_otherwise_is_thrown_away(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="scores of the exported model differ from PyTorch by"):
         export_onnx(checkpoint, tmp_path / "x.onnx", pictures(checkpoint.network))
     assert list(tmp_path.iterdir()) == []
+
+
+class Means(torch.nn.Module):  # type: ignore[misc]  # torch is unchecked
+    """Two logits: mean times `gain`, and off by so much."""
+
+    def __init__(self, gain: float, off: float = 0.0) -> None:
+        super().__init__()
+        self.gain, self.off = gain, off
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.float().mean((1, 2, 3)) * self.gain
+        return torch.stack([mean + self.off, mean], 1)
+
+
+@pytest.mark.parametrize(
+    ("gain", "off", "near"),
+    [(0.01, 0.0009, True), (0.01, 0.0011, False), (1, 0.009, True), (1, 0.011, False), (1, np.nan, False)],
+)
+def test_large_logits_may_lie_off_by_a_ten_thousandth(gain: float, off: float, near: bool, tmp_path: Path) -> None:
+    pictures = np.full((2, 8, 8, 1), 100, np.uint8)
+    write_onnx(Means(gain).eval(), torch.from_numpy(pictures[:1]), tmp_path / "x.onnx", output="logits")
+    (found,) = differences(Means(gain, off), tmp_path / "x.onnx", pictures, "fixed").values()
+    assert found[0] == pytest.approx(np.inf if np.isnan(off) else off, rel=0.02)
+    assert found[1] is near
 
 
 def test_mistakes_leave_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
