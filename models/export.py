@@ -228,6 +228,7 @@ def _input(network: Network) -> dict[str, object]:
         "mean": [0.0] * spec.channels if inside else list(spec.mean),
         "std": [1.0] * spec.channels if inside else list(spec.std),
         "resize": spec.resize,
+        "fill": spec.fill,
     }
 
 

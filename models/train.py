@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edge.preprocess import FILL
 from models.augment import Sample
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.dataset import Picture, read_dataset, refuse_lone_pictures
@@ -20,7 +21,7 @@ from models.start import start_from
 from models.training import Losses, Recipe, Row, batch_of, fit, mixed_precision, tensor_of
 from models.zoo import CLASSIFIERS, Draws, Network, describe
 
-AT_ONCE = 32
+AT_ONCE = 8
 """Pictures held out that are looked at together."""
 
 
@@ -32,10 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", choices=CLASSIFIERS, default="defect-net", help="(default: %(default)s)")
     parser.add_argument("--start", type=Path, metavar="FILE", help="begin with the weights of a run, or of torchvision")
     parser.add_argument("--pass-label", help="the label that means good (default: ok, good or free)")
-    parser.add_argument("--size", type=int, default=256, help="input in pixels (default: %(default)s)")
+    parser.add_argument("--size", type=_size, default=(256, 256), help="of the input, 256 or 384x224 (default: 256)")
     parser.add_argument("--colour", choices=("GRAY", "BGR"), default="GRAY")
+    parser.add_argument("--resize", choices=("stretch", "letterbox"), default="stretch", help="(default: %(default)s)")
+    parser.add_argument("--fill", type=int, default=FILL, help="grey level beside a letterboxed picture")
     add_shape_arguments(parser)
     add_recipe_arguments(parser, default)
+    parser.add_argument("--crop", type=int, default=default.crop, help="train on cuts of so many pixels a side")
+    parser.add_argument("--whole-epochs", type=int, default=default.whole_epochs, help="at the end, without cuts")
     parser.add_argument("--label-smoothing", type=float, default=default.label_smoothing)
     parser.add_argument("--fold", type=int, help="hold out this fold instead of the split `val`")
 
@@ -58,6 +63,11 @@ def add_recipe_arguments(parser: argparse.ArgumentParser, default: Recipe) -> No
     parser.add_argument("--threads", type=int, default=0, help="of torch (default: all cores)")
 
 
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    return int(width), int(height or width)
+
+
 def asked_network(args: argparse.Namespace, name: str, labels: tuple[str, ...]) -> Network:
     """The network that the command line describes.
 
@@ -66,7 +76,9 @@ def asked_network(args: argparse.Namespace, name: str, labels: tuple[str, ...]) 
     """
     given = {key: getattr(args, key) for key in ("width", "levels", "skips", "stride") if hasattr(args, key)}
     wanted = {key: value for key, value in given.items() if value is not None}
-    return describe(name, labels, (args.size, args.size), args.colour, wanted)
+    size = args.size if isinstance(args.size, tuple) else (args.size, args.size)
+    fit = (args.resize, args.fill) if hasattr(args, "resize") else ()
+    return describe(name, labels, size, args.colour, wanted, *fit)
 
 
 def asked_recipe(args: argparse.Namespace, default: Recipe) -> Recipe:
@@ -79,6 +91,8 @@ def asked_recipe(args: argparse.Namespace, default: Recipe) -> Recipe:
     recipe = replace(default, **asked)
     if min(recipe.epochs, recipe.samples, recipe.batch) < 1:
         raise ValueError("--epochs, --samples and --batch: give 1 or more of each")
+    if recipe.crop and (recipe.crop % 32 or recipe.crop < 64 or args.resize != "letterbox" or args.colour != "GRAY"):
+        raise ValueError(f"--crop {recipe.crop}: give 64 or more, a multiple of 32, with --resize letterbox and GRAY")
     return recipe
 
 

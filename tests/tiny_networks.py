@@ -3,7 +3,8 @@
 from edge.preprocess import Colour
 from models.zoo import Network, describe
 
-TINY = {"defect-net": {"width": 2}, "resnet18": {"width": 4}, "resnet50": {"width": 4}, "mobilenetv3-small": {}}
+TINY = {name: {"width": 2} for name in ("defect-net", "map-net")}
+TINY |= {name: {"width": 4} for name in ("resnet18", "resnet50")} | {"mobilenetv3-small": {}}
 TINY |= {name: {"width": 2, "levels": 3} for name in ("unet-classifier", "unet-segmenter")}
 
 

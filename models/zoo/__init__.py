@@ -15,8 +15,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from edge.preprocess import Colour, InputSpec, Resize
+from edge.preprocess import FILL, Colour, InputSpec, Resize
 from models.zoo.defect_net import DefectNet
+from models.zoo.map_net import MapNet
 from models.zoo.mobilenet import MobileNetV3Small
 from models.zoo.resnet import resnet18, resnet50
 from models.zoo.unet import Segmenter, UNetClassifier
@@ -55,6 +56,7 @@ NETWORKS: dict[str, Kind] = {
     "defect-net": Kind(
         "classification", "small, draws the defects on its way; the shipped bundles", DefectNet, {"width": 16}, True
     ),
+    "map-net": Kind("classification", "smaller, judges by what it draws alone", MapNet, {"width": 16}, True),
     "unet-classifier": Kind("classification", "a U-Net, its features averaged", UNetClassifier, _U, True),
     "resnet18": Kind("classification", "as published", resnet18, {"width": 64}, False),
     "resnet50": Kind("classification", "as published", resnet50, {"width": 64}, False),
@@ -126,6 +128,7 @@ class Network:
             "height": self.spec.height,
             "colour": self.spec.colour,
             "resize": self.spec.resize,
+            "fill": self.spec.fill,
             "settings": dict(self.settings),
         }
 
@@ -137,7 +140,8 @@ class Network:
             KeyError, TypeError, ValueError: it is something else.
         """
         size = saved["width"], saved["height"]
-        return describe(saved["name"], saved["labels"], size, saved["colour"], saved["settings"], saved["resize"])
+        fit = saved["resize"], saved.get("fill", FILL)
+        return describe(saved["name"], saved["labels"], size, saved["colour"], saved["settings"], *fit)
 
 
 def describe(  # noqa: PLR0917  # what a network is, in the order in which one says it
@@ -147,6 +151,7 @@ def describe(  # noqa: PLR0917  # what a network is, in the order in which one s
     colour: Colour,
     settings: Mapping[str, Any] | None = None,
     resize: Resize = "stretch",
+    fill: int = FILL,
 ) -> Network:
     """The description of a network; settings that are not given are those of its kind.
 
@@ -157,6 +162,7 @@ def describe(  # noqa: PLR0917  # what a network is, in the order in which one s
         colour: of its pictures, GRAY or BGR.
         settings: those that differ.
         resize: how pictures come to its size.
+        fill: grey level beside a letterboxed picture.
 
     Raises:
         ValueError: there is no such network, it has no such setting, or the size does not fit it.
@@ -170,17 +176,17 @@ def describe(  # noqa: PLR0917  # what a network is, in the order in which one s
         raise ValueError(f"{name} has no setting {', '.join(unknown)}: its settings are {has}")
     chosen = {**kind.settings, **given}
     _check(name, size, chosen)
-    spec = InputSpec(*size, colour, resize)
+    spec = InputSpec(*size, colour, resize, fill=fill)
     if not kind.standardises:
         mean, std = (GREY_MEAN, GREY_STD) if colour == "GRAY" else (MEAN[::-1], STD[::-1])
-        spec = InputSpec(*size, colour, resize, mean=mean, std=std)
+        spec = InputSpec(*size, colour, resize, mean=mean, std=std, fill=fill)
     return Network(name, tuple(labels), spec, chosen)
 
 
 def multiple_of(name: str, settings: Mapping[str, Any]) -> int:
     """Of what the sides of a network's pictures have to be multiples."""
     levels = settings.get("levels")
-    return settings.get("stride", 1) * 2 ** (levels - 1) if levels else 32 if name == "defect-net" else 1
+    return settings.get("stride", 1) * 2 ** (levels - 1) if levels else 32 if name in {"defect-net", "map-net"} else 1
 
 
 def _check(name: str, size: tuple[int, int], settings: Mapping[str, Any]) -> None:

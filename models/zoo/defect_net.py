@@ -22,16 +22,19 @@ BLOCKS = (0, 1, 1, 1, 1)
 DECODER = 2
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """A convolution of 3x3, its norm and its activation."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
 
 
-class _Residual(nn.Module):  # type: ignore[misc]  # torch is unchecked
+class Residual(nn.Module):  # type: ignore[misc]  # torch is unchecked
+    """Two of them, added to what they were given."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _conv(channels, channels)
+        self.first = conv(channels, channels)
         self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,11 +56,11 @@ class DefectNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
         stages = []
         inputs = channels
         for outputs, blocks in zip(widths, BLOCKS, strict=True):
-            stages.append(nn.Sequential(_conv(inputs, outputs, 2), *(_Residual(outputs) for _ in range(blocks))))
+            stages.append(nn.Sequential(conv(inputs, outputs, 2), *(Residual(outputs) for _ in range(blocks))))
             inputs = outputs
         self.encoder = nn.ModuleList(stages)
         self.lateral = nn.ModuleList(nn.Conv2d(inputs, decoder, 1) for inputs in widths[1:])
-        self.decoder = nn.ModuleList(_conv(decoder, decoder) for _ in widths[2:])
+        self.decoder = nn.ModuleList(conv(decoder, decoder) for _ in widths[2:])
         self.maps = nn.Conv2d(decoder, labels - 1, 1)
         self.dropout = nn.Dropout(0.2)
         self.head = nn.Linear(widths[-1] + decoder + 3 * (labels - 1), labels)

@@ -86,7 +86,7 @@ def test_published_networks_see_rgb_normalised_as_published() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("resnet34", (64, 64), {}), "there is no network 'resnet34': take one of defect-net, unet-classifier"),
+        (("resnet34", (64, 64), {}), "there is no network 'resnet34': take one of defect-net, map-net, unet"),
         (
             ("mobilenetv3-small", (64, 64), {"width": 8}),
             "mobilenetv3-small has no setting width: its settings",
