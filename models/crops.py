@@ -1,8 +1,8 @@
-"""Training samples at the very scale of the model: cuts around what matters, and whole pictures.
+"""Training samples at the very scale of the model: cuts around what matters.
 
 Most of a picture says nothing about a defect of ten pixels, but can be learnt by heart. A cut of a fifth of the area
 costs a fifth of the time, shows the defect at the size at which the model will see it, and never among quite the same
-surroundings. The last epochs see whole pictures, as the model will: the head learns there how much is enough.
+surroundings.
 """
 
 from collections import defaultdict
@@ -35,7 +35,7 @@ class _Loaded:
     """A picture at the model's scale, its mask, and the pixels (n, 2) x and y that a cut may be made around."""
 
     image: Image
-    mask: Image | None
+    mask: Image
     points: Points
 
 
@@ -69,58 +69,48 @@ class CropSampler:
         self._by_label: list[list[list[_Loaded]]] = []
         for label in labels:
             tiles = defaultdict(list)
-            for picture in pictures:
-                if picture.label == label:
-                    tiles[picture.tile].append(_load(picture, spec))
+            for picture in (one for one in pictures if one.label == label):
+                loaded = _load(picture, spec)
+                if label == labels[0] or len(loaded.points):  # where a defect without a mask is nobody knows
+                    tiles[picture.tile].append(loaded)
             if not tiles:
-                raise ValueError(f"the training pictures show no {label}: add some or remove the label")
+                raise ValueError(f"no training picture shows {label} with a mask: draw some, or train without --crop")
             self._by_label.append(list(tiles.values()))
 
-    def draw(self, *, whole: bool) -> Sample:
-        """The next sample: a whole picture, or a cut."""
+    def draw(self) -> Sample:
+        """The next sample."""
         rng = self._rng
         label = 0 if rng.random() < self._pass_share else 1 + int(rng.integers(self._defects))
         shown = self._pick(label)
-        if shown.mask is not None and (shown.mask >= DRAWN).mean() < PASTED and rng.random() < self._paste_share:
+        if label and (shown.mask >= DRAWN).mean() < PASTED and rng.random() < self._paste_share:
             shown = self._paste(shown, self._pick(0).image)
-        width, height = (self._spec.width, self._spec.height) if whole else (self._crop, self._crop)
-        matrix = self._whole(shown, width, height) if whole else self._cut(shown, width, height, anywhere=label == 0)
-        mask = shown.mask if shown.mask is not None else np.zeros_like(shown.image)
-        image = _warp(shown.image, matrix, (width, height), border=cv2.BORDER_REPLICATE)
-        inside = _warp(np.full_like(mask, 255), matrix, (width, height), cv2.INTER_NEAREST)
-        mask = _warp(mask, matrix, (width, height))
+        matrix = self._cut(shown)
+        image = self._warp(shown.image, matrix, border=cv2.BORDER_REPLICATE)
+        inside = self._warp(np.full_like(shown.mask, 255), matrix, cv2.INTER_NEAREST)
+        mask = self._warp(shown.mask, matrix)
         exposed = self._expose(image)
         exposed[inside == 0] = self._spec.fill / 255
         classes = np.where(mask > 127, label, 0).astype(np.uint8)
-        has_target = label == 0 or shown.mask is not None
-        return Sample(exposed[..., None], self._target(mask, label), classes, label, has_target)
+        return Sample(exposed[..., None], self._target(mask, label), classes, label, has_target=True)
 
     def _pick(self, label: int) -> _Loaded:
         tiles = self._by_label[label]
         tile = tiles[self._rng.integers(len(tiles))]
         return tile[self._rng.integers(len(tile))]
 
-    def _turn(self, strongest: float) -> Matrix:
+    def _turn(self) -> Matrix:
         """(2, 2): mirrored or not, turned a little, larger or smaller, and not quite to the same extent both ways."""
         rng = self._rng
-        scale = np.exp(rng.uniform(-strongest, strongest) + rng.uniform(-0.08, 0.08, 2)) * rng.choice((-1, 1), 2)
+        scale = np.exp(rng.uniform(-0.2, 0.2) + rng.uniform(-0.08, 0.08, 2)) * rng.choice((-1, 1), 2)
         angle = np.deg2rad(rng.uniform(-5, 5))
         sine, cosine = np.sin(angle), np.cos(angle)
         return np.array([[cosine, -sine], [sine, cosine]]) @ np.diag(scale)
 
-    def _whole(self, shown: _Loaded, width: int, height: int) -> Matrix:
-        """All of the picture: a defect at its edge must not be lost while its label stays."""
-        turn, room = self._turn(0.08), np.array([width, height])
-        size = np.array(shown.image.shape[::-1])
-        turn *= min(1.0, float((room / (np.abs(turn) @ size)).min()))
-        slack = np.clip((room - np.abs(turn) @ size) / 2, 0, 8)
-        return _around(turn, size / 2, room / 2 + self._rng.uniform(-slack, slack))
-
-    def _cut(self, shown: _Loaded, width: int, height: int, *, anywhere: bool) -> Matrix:
+    def _cut(self, shown: _Loaded) -> Matrix:
         """Around a pixel of the defect, or around any pixel; mostly without a strip of nothing beside the picture."""
-        rng, turn = self._rng, self._turn(0.2)
-        size = np.array([width, height])
-        if anywhere or len(shown.points) == 0:
+        rng, turn = self._rng, self._turn()
+        size = np.array([self._crop, self._crop])
+        if len(shown.points) == 0:
             source, goal = rng.uniform((0, 0), shown.image.shape[::-1]), size / 2
         else:
             source, goal = shown.points[rng.integers(len(shown.points))], rng.uniform(0.15, 0.85, 2) * size
@@ -139,7 +129,6 @@ class CropSampler:
     def _paste(self, shown: _Loaded, onto: Image) -> _Loaded:
         """A small defect on another tile: at the edge that it was at, else anywhere."""
         image, mask = shown.image, shown.mask
-        assert mask is not None
         for axis in (0, 1):
             if self._rng.random() < 0.5:
                 image, mask = np.flip(image, axis), np.flip(mask, axis)
@@ -168,6 +157,12 @@ class CropSampler:
         else:
             start = int(self._rng.integers(0, now - length + 1))
         return slice(start, start + length)
+
+    def _warp(
+        self, image: Image, matrix: Matrix, flags: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_CONSTANT
+    ) -> Image:
+        cut = cv2.warpAffine(image, matrix, (self._crop, self._crop), flags=flags, borderMode=border)
+        return cut.astype(np.uint8, copy=False)
 
     def _expose(self, image: Image) -> Floats:
         """Another exposure, another lamp, another lens, another sensor."""
@@ -201,28 +196,14 @@ def _around(turn: Matrix, source: npt.ArrayLike, goal: npt.ArrayLike) -> Matrix:
     return np.column_stack([turn, np.asarray(goal) - turn @ np.asarray(source)])
 
 
-def _warp(
-    image: Image,
-    matrix: Matrix,
-    size: tuple[int, int],
-    flags: int = cv2.INTER_LINEAR,
-    border: int = cv2.BORDER_CONSTANT,
-) -> Image:
-    return cv2.warpAffine(image, matrix, size, flags=flags, borderMode=border).astype(np.uint8, copy=False)
-
-
 def _with_margin(indices: Points, length: int) -> slice:
     return slice(max(0, int(indices.min()) - 10), min(length, int(indices.max()) + 11))
 
 
 def _load(picture: Picture, spec: InputSpec) -> _Loaded:
     image = _shrink(read_image(picture.image), spec)
-    if picture.mask is None:
-        return _Loaded(image, None, np.zeros((0, 2), np.int64))
-    mask = _shrink(read_image(picture.mask), spec)
+    mask = _shrink(read_image(picture.mask), spec) if picture.mask else np.zeros_like(image)
     drawn: Image = (mask >= DRAWN).astype(np.uint8)
-    if drawn.sum() < 4:
-        return _Loaded(image, None, np.zeros((0, 2), np.int64))
     if drawn.mean() > LARGE:
         gradient = cv2.morphologyEx(drawn, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
         outline: Image = gradient.astype(np.uint8, copy=False)

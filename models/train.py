@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shape_arguments(parser)
     add_recipe_arguments(parser, default)
     parser.add_argument("--crop", type=int, default=default.crop, help="train on cuts of so many pixels a side")
-    parser.add_argument("--whole-epochs", type=int, default=default.whole_epochs, help="at the end, without cuts")
     parser.add_argument("--label-smoothing", type=float, default=default.label_smoothing)
     parser.add_argument("--fold", type=int, help="hold out this fold instead of the split `val`")
 

@@ -37,7 +37,6 @@ class Recipe:
         paste_share: how many defects are shown on another tile than their own.
         label_smoothing: keeps the scores from claiming certainty.
         crop: side of the cuts that are trained on, see `CropSampler`; 0: whole pictures alone.
-        whole_epochs: so many of the last epochs see whole pictures, where the others see cuts.
         average_over: steps whose weights the kept network is the running average of.
         seed: of everything random.
     """
@@ -50,7 +49,6 @@ class Recipe:
     paste_share: float = 0.4
     label_smoothing: float = 0.05
     crop: int = 0
-    whole_epochs: int = 2
     average_over: int = 200
     seed: int = 1
 
@@ -78,7 +76,7 @@ def fit(  # noqa: PLR0917  # as `train` and pruning say it: what, on what, how
         The network, and a row of figures for each epoch.
     """
     torch.manual_seed(recipe.seed)
-    draw = _drawing(network, training, recipe)
+    sampler = _sampler(network, training, recipe)
     module = module.to(memory_format=torch.channels_last)
     average = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
     steps = max(1, recipe.samples // recipe.batch)
@@ -93,9 +91,8 @@ def fit(  # noqa: PLR0917  # as `train` and pruning say it: what, on what, how
     for epoch in bar:
         module.train()
         sums: dict[str, float] = {}
-        whole = epoch >= recipe.epochs - recipe.whole_epochs
         for _ in range(steps):
-            parts = losses(module, [draw(whole) for _ in range(recipe.batch)], done / total)
+            parts = losses(module, [sampler.draw() for _ in range(recipe.batch)], done / total)
             torch.stack(list(parts.values())).sum().backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 2.0)
             optimiser.step()
@@ -113,16 +110,12 @@ def fit(  # noqa: PLR0917  # as `train` and pruning say it: what, on what, how
     return average, history
 
 
-def _drawing(network: Network, training: list[Picture], recipe: Recipe) -> Callable[[bool], Sample]:
-    """What draws a sample when told whether it is to be a whole picture."""
-    rng = np.random.default_rng(recipe.seed)
-    labels, spec = network.labels, network.spec
+def _sampler(network: Network, training: list[Picture], recipe: Recipe) -> Sampler | CropSampler:
+    rng, labels, spec = np.random.default_rng(recipe.seed), network.labels, network.spec
     shares = {"pass_share": recipe.pass_share, "paste_share": recipe.paste_share}
     if recipe.crop:
-        crops = CropSampler(training, labels, spec, rng, crop=recipe.crop, **shares)
-        return lambda whole: crops.draw(whole=whole)
-    sampler = Sampler(training, labels, spec, rng, **shares)
-    return lambda _: sampler.draw()
+        return CropSampler(training, labels, spec, rng, crop=recipe.crop, **shares)
+    return Sampler(training, labels, spec, rng, **shares)
 
 
 def batch_of(network: Network, samples: list[Sample]) -> Tensor:
