@@ -15,13 +15,13 @@ from conftest import ROOT, Mosquitto
 from schemas import check
 
 from edge.bundle import load_bundle
+from edge.preprocess import InputSpec, Preprocessor
 from edge.sources.images import read_image
 from models.dataset import Picture, read_dataset
 from models.measure import measure
 from models.metrics import accuracy, balanced_accuracy, confusion
 
 MODEL = ROOT / "models/magnetic-tile"
-SIZE = (320, 320)
 
 
 @pytest.fixture
@@ -31,12 +31,17 @@ def pictures(tiles: Path) -> list[Picture]:
 
 @pytest.fixture
 def folder(pictures: list[Picture], tmp_path: Path) -> Path:
-    """The photographs in one folder, in the order of `pictures`, and as a video of one size."""
+    """The photographs in one folder, in the order of `pictures`, and as a video, twice as large as the model's input."""
     (tmp_path / "val").mkdir()
-    writer = cv2.VideoWriter(str(tmp_path / "val.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, SIZE)
+    taken = load_bundle(MODEL).manifest.input.spec
+    size = 2 * taken.width, 2 * taken.height
+    frame = np.empty((1, size[1], size[0], 3), np.uint8)
+    fitted = Preprocessor(InputSpec(*size, "BGR", taken.resize, fill=taken.fill), frame)
+    writer = cv2.VideoWriter(str(tmp_path / "val.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, size)
     for number, picture in enumerate(pictures):
         (tmp_path / "val" / f"{number:04d}{picture.image.suffix}").symlink_to(picture.image)
-        writer.write(cv2.resize(read_image(picture.image), SIZE, interpolation=cv2.INTER_AREA))
+        fitted(read_image(picture.image))
+        writer.write(frame[0])
     writer.release()
     return tmp_path
 

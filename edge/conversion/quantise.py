@@ -21,6 +21,7 @@ METHODS = {
     "percentile": CalibrationMethod.Percentile,
 }
 
+LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 TOGETHER = 8
 """Pictures whose activations a histogram is begun with. Of one alone it could be so fine that the others do not fit."""
 
@@ -46,6 +47,7 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
     with tempfile.TemporaryDirectory() as folder:
         prepared, new = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)  # every shape is fixed
+        apart = _apart(prepared)
         quantize_static(
             str(prepared),
             str(new),
@@ -57,9 +59,8 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            # The first steps normalise the picture and the last one makes scores of it: they stay as they are.
             op_types_to_quantize=["Conv", "Add", "Relu", "Gemm", "MatMul", "MaxPool", "GlobalMaxPool", "Resize", *also],
-            nodes_to_exclude=[],
+            nodes_to_exclude=apart,
             calibrate_method=METHODS[method],
             extra_options={
                 "ActivationSymmetric": False,
@@ -69,6 +70,32 @@ def quantise(fp32: Path, int8: Path, inputs: Iterable[Image], method: str, also:
             },
         )
         write_bare(onnx.load(new), int8)
+
+
+def _apart(path: Path) -> list[str]:
+    """The nodes that stay in floating point though their kind is quantised; nodes without a name are given one.
+
+    What lies before the first layer normalises the picture: 8 bits for the mean of the surroundings, say, leave steps
+    in what it is subtracted from. (Not so a sum, which is left: without it OpenVINO takes mean and deviation for one
+    operator of its own, MVN, whose 8-bit form answers otherwise than all the rest.) Behind a sum over a map, a step of
+    8 bits may be more than all that a small defect adds to it. A layer takes what it is given in 8 bits again.
+    """
+    model = onnx.load(path)
+    first = {value.name for value in model.graph.input} - {weight.name for weight in model.graph.initializer}
+    summed: set[str] = set()
+    names = []
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+        if node.op_type in LAYERS:
+            continue
+        if first.intersection(node.input):
+            first.update(node.output)
+            names += [node.name] if node.op_type != "Add" else []
+        elif node.op_type.startswith("Reduce") or summed.intersection(node.input):
+            summed.update(node.output)
+            names.append(node.name)
+    onnx.save(model, path)
+    return names
 
 
 def write_bare(model: onnx.ModelProto, path: Path) -> None:

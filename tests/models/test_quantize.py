@@ -20,10 +20,14 @@ from tiny_pictures import write_pictures
 
 from edge.backends import EngineSettings
 from edge.bundle import BackendName, Precision, load_bundle
+from edge.conversion.quantise import quantise
 from edge.engine import Engine
 from models.__main__ import main
 from models.bundle_writer import edited, read_manifest, write_manifest
+from models.checkpoint import Checkpoint
+from models.export import export_onnx
 from models.forms import around
+from models.zoo import describe
 
 BOTH: tuple[BackendName, ...] = ("onnxruntime", "openvino")
 
@@ -55,6 +59,30 @@ def quantize(bundle: Path, data: Path, *options: object) -> int:
 def runs(bundle: Path, precision: Precision, backend: BackendName) -> str:
     Engine(load_bundle(bundle), EngineSettings(backend=backend, device="cpu", precision=precision))
     return load_bundle(bundle).file(precision, backend).name
+
+
+def test_what_comes_before_the_first_layer_and_what_is_summed_behind_the_last_stay_in_floating_point(
+    tmp_path: Path,
+) -> None:
+    network = describe("map-net", ("ok", "dent"), (64, 32), "GRAY", {"width": 2}, "letterbox")
+    pictures = np.random.default_rng(1).integers(0, 256, (4, *network.spec.shape[1:]), np.uint8)
+    export_onnx(Checkpoint(network, network.make().eval()), tmp_path / "fp32.onnx", pictures)
+    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", list(pictures[:, None]), "minmax", also=["Concat"])
+    nodes = onnx.load(tmp_path / "int8.onnx").graph.node
+    made_by = {output: node for node in nodes for output in node.output}
+
+    def before(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        makers = [made_by[name] for name in node.input if name in made_by]
+        return makers + [one for maker in makers for one in before(maker)]
+
+    first = next(node for node in nodes if node.op_type == "Conv")
+    light = [node for node in before(made_by[first.input[0]]) if node.op_type in {"Resize", "Concat"}]
+    assert {node.op_type for node in light} == {"Resize", "Concat"}
+    assert not [node for node in light if "DequantizeLinear" in {maker.op_type for maker in before(node)[:1]}]
+    joined = [node for node in nodes if node.op_type == "Concat"][-1]
+    assert "DequantizeLinear" not in {made_by[name].op_type for name in joined.input}
+    area = next(made_by[name] for name in joined.input if made_by[name].op_type == "Log")
+    assert [node.op_type for node in before(area)[:2]] == ["Add", "ReduceSum"], "a sum in 8 bits has steps of its own"
 
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
