@@ -31,7 +31,7 @@ def pictures(tiles: Path) -> list[Picture]:
 
 @pytest.fixture
 def folder(pictures: list[Picture], tmp_path: Path) -> Path:
-    """The photographs in one folder, in the order of `pictures`, and as a video, twice as large as the model's input."""
+    """The photographs in one folder, in the order of `pictures`, and as a video of twice the size of the input."""
     (tmp_path / "val").mkdir()
     taken = load_bundle(MODEL).manifest.input.spec
     size = 2 * taken.width, 2 * taken.height
