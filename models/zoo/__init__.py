@@ -54,9 +54,11 @@ _U = {"width": 8, "levels": 6, "skips": None}
 
 NETWORKS: dict[str, Kind] = {
     "defect-net": Kind(
-        "classification", "small, draws the defects on its way; the shipped bundles", DefectNet, {"width": 16}, True
+        "classification", "small, draws the defects on its way; surface-demo", DefectNet, {"width": 16}, True
     ),
-    "map-net": Kind("classification", "smaller, judges by what it draws alone", MapNet, {"width": 16}, True),
+    "map-net": Kind(
+        "classification", "smaller, judges by what it draws alone; magnetic-tile", MapNet, {"width": 16}, True
+    ),
     "unet-classifier": Kind("classification", "a U-Net, its features averaged", UNetClassifier, _U, True),
     "resnet18": Kind("classification", "as published", resnet18, {"width": 64}, False),
     "resnet50": Kind("classification", "as published", resnet50, {"width": 64}, False),

@@ -1,4 +1,4 @@
-"""The classifier that we ship: a small residual encoder, a shallow decoder that draws the defects, and a head on both.
+"""The classifier of `surface-demo`: a small residual encoder, a shallow decoder that draws the defects, a head on both.
 
     picture -> standardise -> encoder (1/2 .. 1/32) -> decoder (1/4): one defect map per label
                                         |                       |

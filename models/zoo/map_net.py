@@ -1,4 +1,4 @@
-"""A classifier that judges by the maps of the defects alone, and so can learn from cuts of the pictures.
+"""A classifier that judges by the maps of the defects alone, and so can learn from cuts: that of `magnetic-tile`.
 
     picture -> light removed -> encoder (1/2 .. 1/32) -> decoder (1/4): one defect map per label -> head -> scores
 
