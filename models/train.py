@@ -64,7 +64,10 @@ def add_recipe_arguments(parser: argparse.ArgumentParser, default: Recipe) -> No
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
-    return int(width), int(height or width)
+    try:
+        return int(width), int(height or width)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: give a size such as 256 or 384x224") from None
 
 
 def asked_network(args: argparse.Namespace, name: str, labels: tuple[str, ...]) -> Network:
@@ -77,6 +80,8 @@ def asked_network(args: argparse.Namespace, name: str, labels: tuple[str, ...]) 
     wanted = {key: value for key, value in given.items() if value is not None}
     size = args.size if isinstance(args.size, tuple) else (args.size, args.size)
     fit = (args.resize, args.fill) if hasattr(args, "resize") else ()
+    if fit and not 0 <= args.fill <= 255:
+        raise ValueError(f"--fill {args.fill}: give a grey level, 0 to 255")
     return describe(name, labels, size, args.colour, wanted, *fit)
 
 

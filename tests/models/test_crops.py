@@ -1,5 +1,6 @@
 """Cuts of pictures as training samples, and the network that can learn from them."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,20 +129,21 @@ def test_defects_without_masks_are_left_out_of_cuts(pictures: list[Picture]) -> 
         sampler([replace(p, mask=None) if p.label == "chip" else p for p in pictures])
 
 
-@pytest.mark.parametrize("wrong", [["--crop", "100"], ["--crop", "64", "--resize", "stretch"]])
-def test_cuts_need_a_multiple_of_32_and_letterboxed_pictures(
-    wrong: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--crop", "100"], "--crop 100: give 64 or more, a multiple of 32, with --resize letterbox"),
+        (["--crop", "64", "--resize", "stretch"], "a multiple of 32, with --resize letterbox"),
+        (["--fill", "300"], "--fill 300: give a grey level, 0 to 255"),
+        (["--size", "wide"], "wide: give a size such as 256 or 384x224"),
+    ],
+)
+def test_mistakes_about_cuts_are_told(
+    wrong: list[str], said: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [
-        "train",
-        "--data",
-        str(folder),
-        "--out",
-        str(tmp_path / "run"),
-        "--network",
-        "map-net",
-        "--size",
-        "192x96",
-    ]
-    assert main([*command, "--resize", "letterbox", *wrong]) != 0
-    assert "a multiple of 32, with --resize letterbox" in capsys.readouterr().err
+    command = ["train", "--data", str(folder), "--out", str(tmp_path / "run"), "--network", "map-net"]
+    with pytest.raises(SystemExit) as left:
+        sys.exit(main([*command, "--size", "192x96", "--resize", "letterbox", *wrong]))
+    assert left.value.code
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
