@@ -90,7 +90,7 @@ class Sampler:
         has_target = label == 0 or mask is not None
         image, mask = self._cut_out(*self._flip(image, mask if mask is not None else np.zeros_like(image[..., 0])))
         classes = np.where(mask > 127, label, 0).astype(np.uint8)
-        return Sample(self._expose(image), self._target(mask, label), classes, label, has_target)
+        return Sample(self._expose(image), covered_cells(mask, label, self._defects), classes, label, has_target)
 
     def _pick(self, label: int) -> _Loaded:
         tiles = self._by_label[label]
@@ -161,13 +161,15 @@ class Sampler:
         exposed: Floats = np.clip(x * gain + offset, 0, 1).astype(np.float32)
         return exposed
 
-    def _target(self, mask: Image, label: int) -> Floats:
-        height, width = self._spec.height // 4, self._spec.width // 4
-        target = np.zeros((self._defects, height, width), np.float32)
-        if label:
-            share = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-            target[label - 1] = np.minimum(2 * share, 1)  # half a cell of defect is a defect
-        return target
+
+def covered_cells(mask: Image, label: int, defects: int) -> Floats:
+    """(defects, height / 4, width / 4), the target of a sample, of the mask (height, width) of a label; 0 is good."""
+    height, width = mask.shape[0] // 4, mask.shape[1] // 4
+    target = np.zeros((defects, height, width), np.float32)
+    if label:
+        share = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        target[label - 1] = np.minimum(2 * share, 1)  # half a cell of defect is a defect
+    return target
 
 
 def _load(picture: Picture, spec: InputSpec) -> _Loaded:

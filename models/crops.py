@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edge.frame import Image
 from edge.preprocess import InputSpec, Preprocessor
 from edge.sources.images import read_image
-from models.augment import Floats, Sample
+from models.augment import Floats, Sample, covered_cells
 from models.dataset import Picture
 
 Points = npt.NDArray[np.int64]
@@ -91,7 +91,7 @@ class CropSampler:
         exposed = self._expose(image)
         exposed[inside == 0] = self._spec.fill / 255
         classes = np.where(mask > 127, label, 0).astype(np.uint8)
-        return Sample(exposed[..., None], self._target(mask, label), classes, label, has_target=True)
+        return Sample(exposed[..., None], covered_cells(mask, label, self._defects), classes, label, has_target=True)
 
     def _pick(self, label: int) -> _Loaded:
         tiles = self._by_label[label]
@@ -182,14 +182,6 @@ class CropSampler:
         exposed: Floats = np.clip(x * (goal / max(x.mean(), 0.02)) + np.float32(rng.uniform(-0.03, 0.03)), 0, 1)
         return exposed
 
-    def _target(self, mask: Image, label: int) -> Floats:
-        height, width = mask.shape[0] // 4, mask.shape[1] // 4
-        target = np.zeros((self._defects, height, width), np.float32)
-        if label:
-            share = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-            target[label - 1] = np.minimum(2 * share, 1)  # half a cell of defect is a defect
-        return target
-
 
 def _around(turn: Matrix, source: npt.ArrayLike, goal: npt.ArrayLike) -> Matrix:
     """(2, 3), as OpenCV takes it: what turns, and brings `source` to `goal`."""
@@ -214,7 +206,7 @@ def _load(picture: Picture, spec: InputSpec) -> _Loaded:
 
 def _shrink(image: Image, spec: InputSpec) -> Image:
     """(height, width) uint8: what of a picture is seen in the model's input."""
-    target = np.empty(InputSpec(spec.width, spec.height, "GRAY", spec.resize).shape, np.uint8)
-    preprocess = Preprocessor(InputSpec(spec.width, spec.height, "GRAY", spec.resize), target)
+    grey = InputSpec(spec.width, spec.height, "GRAY", spec.resize)
+    preprocess = Preprocessor(grey, np.empty(grey.shape, np.uint8))
     preprocess(image)
     return preprocess.area[..., 0].copy()

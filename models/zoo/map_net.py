@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.zoo.defect_net import BLOCKS, Residual, conv
+from models.zoo.pyramid import Pyramid, believe_the_maps
 
 WIDTHS = (1, 1.5, 3, 5, 7)
 """Of the levels of the encoder, in widths of the first."""
@@ -20,7 +20,7 @@ COARSE = 8
 """Side of the cells over which the light is averaged first, px."""
 
 
-class MapNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
+class MapNet(Pyramid):
     """Scores and defect maps of pictures.
 
     Args:
@@ -30,31 +30,12 @@ class MapNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
     """
 
     def __init__(self, channels: int, labels: int, width: int = 16) -> None:
-        super().__init__()
-        widths, decoder = [int(width * times) for times in WIDTHS], int(width * DECODER)
-        stages = []
-        inputs = 2 * channels
-        for outputs, blocks in zip(widths, BLOCKS, strict=True):
-            stages.append(nn.Sequential(conv(inputs, outputs, 2), *(Residual(outputs) for _ in range(blocks))))
-            inputs = outputs
-        self.encoder = nn.ModuleList(stages)
-        self.lateral = nn.ModuleList(nn.Conv2d(inputs, decoder, 1) for inputs in widths[1:])
-        self.decoder = nn.ModuleList(conv(decoder, decoder) for _ in widths[2:])
+        decoder = int(width * DECODER)
+        super().__init__(2 * channels, [int(width * times) for times in WIDTHS], decoder)
         self.dropout = nn.Dropout2d(0.1)
         self.maps = nn.Conv2d(decoder, labels - 1, 1)
         self.head = nn.Linear(3 * (labels - 1), labels)
-        self._start_from_the_maps(labels - 1)
-
-    def _start_from_the_maps(self, defects: int) -> None:
-        """Begin with a head that believes the maps: what is drawn there speaks for its label and against `ok`."""
-        nn.init.constant_(self.maps.bias, -3.0)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-        with torch.no_grad():
-            for defect in range(defects):
-                self.head.weight[defect + 1, defect] = 0.4
-                self.head.weight[defect + 1, defects + defect] = 0.4
-                self.head.weight[0, defect] = -0.1
+        believe_the_maps(self.maps, self.head, 0, labels - 1, 0.4)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, labels) of x, see `draw`."""
@@ -65,16 +46,7 @@ class MapNet(nn.Module):  # type: ignore[misc]  # torch is unchecked
 
         Height and width are multiples of 32; the values are 0 to 1.
         """
-        x = without_light(x)
-        levels = []
-        for stage in self.encoder:
-            x = stage(x)
-            levels.append(x)
-        y = self.lateral[-1](levels[-1])
-        for lateral, level, decode in zip(
-            reversed(self.lateral[:-1]), reversed(levels[1:-1]), self.decoder, strict=True
-        ):
-            y = decode(F.interpolate(y, scale_factor=2.0, mode="nearest") + lateral(level))
+        _, y = self.look(without_light(x))
         maps = self.maps(self.dropout(y))
         strongest_point = F.adaptive_max_pool2d(maps, 1).flatten(1)
         strongest_patch = F.adaptive_max_pool2d(F.avg_pool2d(maps, 3, 1, 1), 1).flatten(1)
